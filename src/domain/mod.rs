@@ -1,0 +1,1 @@
+//! Words: values only, no behaviour over time, imports nothing above it.

@@ -1,0 +1,11 @@
+//! Crosspatch joins agencies' radios: two deterministic cores in a thin shell.
+//!
+//! ```text
+//!  domain <- wire <- media        who DOES hear whom
+//!  domain <- dispatch             who MAY hear whom
+//!  all    <- io <- daemon <- main the world: threads, sockets, files, clocks
+//! ```
+
+pub mod domain;
+pub mod media;
+pub mod wire;

@@ -1,0 +1,2 @@
+//! The `crosspatch` binary: arguments in, exit code out.
+fn main() {}
