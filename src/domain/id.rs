@@ -161,6 +161,8 @@ macro_rules! number_ids {
 }
 
 number_ids! {
+    /// An agency as packets carry it: a digest of its id.
+    AgencyKey
     /// One continuous transmission by one talker.
     BurstId
     /// One declared emergency.
@@ -179,6 +181,13 @@ number_ids! {
     PatchId
     /// The media side of one endpoint.
     PortId
+}
+
+impl AgencyKey {
+    /// The key of an agency.
+    pub fn of(agency: &AgencyId) -> Self {
+        Self(digest("agency", &[agency.as_str().as_bytes()]))
+    }
 }
 
 impl PortId {
