@@ -61,6 +61,12 @@ pub enum Denial {
     Full,
 }
 
+impl Denial {
+    /// Every variant, in the order of its number: one counter each.
+    pub const ALL: [Self; 6] =
+        [Self::Busy, Self::ListenOnly, Self::NobodyListens, Self::StillRevoked, Self::Unreachable, Self::Full];
+}
+
 /// Why a burst ended. Every burst that starts ends with exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -85,6 +91,22 @@ pub enum BurstEnd {
     Inhibited,
     /// The shard ended or was rebuilt.
     Restart,
+}
+
+impl BurstEnd {
+    /// Every variant, in the order of its number: one counter each.
+    pub const ALL: [Self; 10] = [
+        Self::Released,
+        Self::Silence,
+        Self::TimedOut,
+        Self::PreEmpted,
+        Self::Revoked,
+        Self::LegLeft,
+        Self::PatchClosed,
+        Self::PortClosed,
+        Self::Inhibited,
+        Self::Restart,
+    ];
 }
 
 /// Why a port that was entitled to a burst did not hear (all of) it.
@@ -115,4 +137,22 @@ pub enum MissCause {
     Full,
     /// The port or its shard went away.
     Gone,
+}
+
+impl MissCause {
+    /// Every variant, in the order of its number: one counter each.
+    pub const ALL: [Self; 12] = [
+        Self::Cut,
+        Self::HoldOverrun,
+        Self::TransmitDenied,
+        Self::TalkLimit,
+        Self::TooShort,
+        Self::SquelchTail,
+        Self::OutRanked,
+        Self::Receiving,
+        Self::Inhibited,
+        Self::NoPeer,
+        Self::Full,
+        Self::Gone,
+    ];
 }

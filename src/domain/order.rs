@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::audio::Gain;
 use super::floor::{FloorPolicy, Priority};
 use super::id::{AgencyKey, BurstId, GroupId, LegId, LinkId, PatchId, PortId};
-use super::port::{PortSpec, ShardId};
+use super::port::{PortRole, PortSpec, ShardId};
 use super::talker::Alias;
 
 /// Counts every change of the routes.
@@ -85,6 +85,9 @@ pub struct PatchSpec {
 
 /// A port's place in a patch.
 ///
+/// Every shard that has a leg of a patch, and the patch's home, is given the patch and *all* its legs: so each can
+/// judge by itself who may hear whom, and a cut needs nobody's message to take effect.
+///
 /// A listener hears a talker if both are legs of one patch, `talker.talks`, `listener.hears`, they are neither one
 /// port nor radio ports of one group, and each side's audience holds the other's party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +98,10 @@ pub struct LegSpec {
     pub port: PortId,
     /// The shard of the port, so that the patch's home can reach it.
     pub port_home: ShardId,
-    /// What the patch's home must know of a port that lives elsewhere.
+    /// What others must know of a port that lives elsewhere: its talkgroup, its owner, and what it is.
     pub group: Option<GroupId>,
+    pub agency: AgencyKey,
+    pub role: PortRole,
     /// Receives what others say.
     pub hears: bool,
     /// May ask for the floor.

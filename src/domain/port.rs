@@ -20,7 +20,8 @@ pub struct ShardId(pub u8);
 pub struct PortSpec {
     /// Which port.
     pub port: PortId,
-    /// The shard that owns it; never changes while the port is open.
+    /// The shard that owns it; never changes while the port is open. Ports of one group, or on one RF channel,
+    /// share a shard: who transmits, whose copy is heard and who is deaf is decided in one place.
     pub home: ShardId,
     /// The agency whose port it is.
     pub agency: AgencyKey,

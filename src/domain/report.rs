@@ -29,8 +29,9 @@ pub enum Report {
     },
     /// A talker lost the floor of a patch.
     BurstEnded { burst: BurstId, patch: PatchId, leg: LegId, cause: BurstEnd, duration_ms: u32, at: MonoTime },
-    /// What became of a burst at this shard's ports, once per burst and shard.
-    BurstHeard { burst: BurstId, shard: ShardId, ports: Vec<PortOutcome> },
+    /// What became of a burst at one port that was entitled to it: once per burst and port, when nothing of it is
+    /// left to play.
+    BurstHeard { burst: BurstId, outcome: PortOutcome },
     /// A key was not granted; once per key.
     Denied { patch: PatchId, leg: LegId, cause: Denial, at: MonoTime },
     /// A key waits; position 1 is next.
@@ -92,4 +93,22 @@ pub enum MediaLimit {
     Reports,
     TrunkRing,
     PacketRate,
+}
+
+impl MediaLimit {
+    /// Every variant, in the order of its number: one counter each.
+    pub const ALL: [Self; 12] = [
+        Self::Ports,
+        Self::Patches,
+        Self::Legs,
+        Self::Bursts,
+        Self::Decoders,
+        Self::Encoders,
+        Self::JitterBuffers,
+        Self::Holds,
+        Self::Outbox,
+        Self::Reports,
+        Self::TrunkRing,
+        Self::PacketRate,
+    ];
 }
