@@ -1,0 +1,336 @@
+//! What happened: what the journal keeps, state evolves by and subscribers hear. Events are never refused.
+//!
+//! No credentials, no audio and no addresses of people stand in events.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::audio::Gain;
+use super::configuration::Configuration;
+use super::floor::{BurstEnd, FloorPolicy, MissCause, Priority};
+use super::id::{
+    AgencyId, AgreementId, BurstId, EmergencyId, GatewayId, IncidentId, LinkId, PatchId, PatchName, PositionId,
+    TalkgroupId, TemplateId, UserId,
+};
+use super::incident::{Actor, CutTarget, Direction, Lease, LinkRequest, LinkTerms, PartyClass, UnlinkCause};
+use super::report::Suspicion;
+use super::talker::Alias;
+use super::time::Now;
+
+/// Where an event is kept: one stream per incident, per agency, and one for the node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    Node,
+    Agency(AgencyId),
+    Incident(IncidentId),
+}
+
+/// An event with its envelope, as evolve sees it: live or replayed alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recorded {
+    pub stream: Stream,
+    pub actor: Actor,
+    pub at: Now,
+    pub event: Event,
+}
+
+/// A net of a new incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenedPatch {
+    pub patch: PatchId,
+    pub name: PatchName,
+    pub floor: FloorPolicy,
+}
+
+/// What became of a burst for one agency's talkgroup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeardBy {
+    pub gateway: GatewayId,
+    pub heard_ms: u32,
+    pub missed_ms: u32,
+    pub missed: Option<MissCause>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Event {
+    // The node.
+    Started {
+        version: String,
+        epoch: u64,
+    },
+    Stopped,
+    ClockStepped {
+        by_ms: i64,
+    },
+    ConfigurationAdopted {
+        configuration: Box<Configuration>,
+    },
+    ChangeProposed {
+        agency: AgencyId,
+        configuration: Box<Configuration>,
+        what: Vec<String>,
+    },
+    ChangeConfirmed {
+        agency: AgencyId,
+    },
+    ChangeWithdrawn {
+        agency: AgencyId,
+    },
+    AlarmRaised {
+        alarm: Alarm,
+    },
+    AlarmCleared {
+        alarm: Alarm,
+    },
+
+    // An incident's life.
+    IncidentOpened {
+        incident: IncidentId,
+        title: String,
+        kind: String,
+        exercise: bool,
+        host: AgencyId,
+        template: Option<TemplateId>,
+        patches: Vec<OpenedPatch>,
+        lease_s: u32,
+    },
+    PatchAdded {
+        incident: IncidentId,
+        patch: OpenedPatch,
+    },
+    PatchClosed {
+        incident: IncidentId,
+        patch: PatchId,
+    },
+    FloorSet {
+        incident: IncidentId,
+        patch: PatchId,
+        floor: FloorPolicy,
+    },
+    Invited {
+        incident: IncidentId,
+        agency: AgencyId,
+        note: String,
+        proposed: Vec<LinkRequest>,
+    },
+    InvitationEscalated {
+        incident: IncidentId,
+        agency: AgencyId,
+        contact_24h: String,
+    },
+    Accepted {
+        incident: IncidentId,
+        agency: AgencyId,
+        by: Option<AgreementId>,
+    },
+    Declined {
+        incident: IncidentId,
+        agency: AgencyId,
+        reason: String,
+    },
+    Linked {
+        incident: IncidentId,
+        patch: PatchId,
+        terms: Box<LinkTerms>,
+    },
+    Adjusted {
+        incident: IncidentId,
+        link: LinkId,
+        direction: Direction,
+        gain: Gain,
+        priority: Priority,
+    },
+    Extended {
+        incident: IncidentId,
+        link: LinkId,
+        lease: Lease,
+    },
+    Admitted {
+        incident: IncidentId,
+        link: LinkId,
+        agencies: BTreeSet<AgencyId>,
+        classes: BTreeSet<PartyClass>,
+    },
+    ExpiryWarned {
+        incident: IncidentId,
+        link: LinkId,
+        left_s: u32,
+    },
+    OvertimeBegan {
+        incident: IncidentId,
+        link: LinkId,
+    },
+    OvertimeRuns {
+        incident: IncidentId,
+        link: LinkId,
+        minutes: u32,
+    },
+    IdleWarned {
+        incident: IncidentId,
+        link: LinkId,
+        idle_s: u32,
+    },
+    Confirmed {
+        incident: IncidentId,
+        link: LinkId,
+        receive: bool,
+        transmit: bool,
+    },
+    Unlinked {
+        incident: IncidentId,
+        link: LinkId,
+        cause: UnlinkCause,
+    },
+    HostOffered {
+        incident: IncidentId,
+        to: AgencyId,
+    },
+    HostTaken {
+        incident: IncidentId,
+        host: AgencyId,
+    },
+    HandedOver {
+        incident: IncidentId,
+        agency: AgencyId,
+        from: UserId,
+        to: UserId,
+        note: String,
+        emergencies: Vec<EmergencyId>,
+        leases: Vec<LinkId>,
+    },
+    Left {
+        incident: IncidentId,
+        agency: AgencyId,
+    },
+    Removed {
+        incident: IncidentId,
+        agency: AgencyId,
+    },
+    CloseWarned {
+        incident: IncidentId,
+        in_s: u32,
+    },
+    Closed {
+        incident: IncidentId,
+    },
+    Noted {
+        incident: IncidentId,
+        agency: AgencyId,
+        text: String,
+    },
+    FloorRevoked {
+        incident: IncidentId,
+        patch: PatchId,
+        burst: Option<BurstId>,
+    },
+    /// A burst is over in a patch of an incident, with what became of it.
+    Talked {
+        incident: IncidentId,
+        patch: PatchId,
+        burst: BurstId,
+        talkgroup: TalkgroupId,
+        gateway: GatewayId,
+        talker: Alias,
+        emergency: bool,
+        duration_ms: u32,
+        end: BurstEnd,
+        heard_by: Vec<HeardBy>,
+    },
+    Isolated {
+        incident: IncidentId,
+        link: LinkId,
+        direction: Direction,
+        for_ms: u32,
+        suspicion: Suspicion,
+    },
+    IsolationEnded {
+        incident: IncidentId,
+        link: LinkId,
+    },
+    LoopSuspected {
+        incident: IncidentId,
+        link: LinkId,
+        suspicion: Suspicion,
+    },
+
+    // An agency's own.
+    EmergencyDeclared {
+        emergency: EmergencyId,
+        agency: AgencyId,
+        talkgroup: TalkgroupId,
+        talker: Alias,
+        place: String,
+    },
+    EmergencyAcknowledged {
+        emergency: EmergencyId,
+        agency: AgencyId,
+    },
+    EmergencyCleared {
+        emergency: EmergencyId,
+        reason: String,
+    },
+    CutMade {
+        agency: AgencyId,
+        target: CutTarget,
+    },
+    CutLifted {
+        agency: AgencyId,
+        target: CutTarget,
+    },
+    PositionStaffed {
+        agency: AgencyId,
+        position: PositionId,
+    },
+    PositionLost {
+        agency: AgencyId,
+        position: PositionId,
+    },
+}
+
+/// Something a person must look at; raised once and cleared once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "alarm")]
+pub enum Alarm {
+    /// Cuts are in force that the journal does not know.
+    JournalFailing {
+        cause: String,
+    },
+    /// A stream's chain is broken; its links are muted.
+    StreamSetAside {
+        stream: String,
+    },
+    /// Running on the configuration of the journal because the file is faulty.
+    ConfigurationFaulty {
+        faults: u32,
+    },
+    ShardRebuilt {
+        shard: u8,
+    },
+    GatewayLost {
+        gateway: GatewayId,
+    },
+    NoTransmitter {
+        talkgroup: TalkgroupId,
+    },
+    StuckReceiver {
+        gateway: GatewayId,
+    },
+    NoiseWithoutSpeech {
+        gateway: GatewayId,
+    },
+    PingPong {
+        gateway: GatewayId,
+        other: GatewayId,
+    },
+    EmergencyUnacknowledged {
+        emergency: EmergencyId,
+        agency: AgencyId,
+    },
+    PositionLost {
+        agency: AgencyId,
+    },
+}
