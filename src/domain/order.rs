@@ -98,10 +98,12 @@ pub struct LegSpec {
     pub port: PortId,
     /// The shard of the port, so that the patch's home can reach it.
     pub port_home: ShardId,
-    /// What others must know of a port that lives elsewhere: its talkgroup, its owner, and what it is.
+    /// What others must know of a port that lives elsewhere: its talkgroup, its owner, what it is.
     pub group: Option<GroupId>,
     pub agency: AgencyKey,
     pub role: PortRole,
+    /// The port's input gain: whoever decodes its talker applies it.
+    pub trim: Gain,
     /// Receives what others say.
     pub hears: bool,
     /// May ask for the floor.
