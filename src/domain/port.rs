@@ -35,6 +35,8 @@ pub struct PortSpec {
     pub peer: PeerRule,
     /// Payload types it may send us; the first is what we send it.
     pub payloads: Vec<PayloadType>,
+    /// Payload type of RFC 4733 telephone events, if it sends or wants any.
+    pub events: Option<u8>,
     /// RTP header extension ids in use, if any.
     pub extension: ExtensionIds,
     /// How its talker is noticed.
