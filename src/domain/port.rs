@@ -208,6 +208,8 @@ pub struct TransmitSpec {
     pub tail_ms: u16,
     /// Longest transmission [ms].
     pub talk_limit_ms: u32,
+    /// After this the far side of a latching key method (event, dtmf, line) lets go by itself [ms].
+    pub far_timeout_ms: Option<u32>,
     /// Cannot hear while it transmits.
     pub half_duplex: bool,
 }
