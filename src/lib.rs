@@ -7,5 +7,6 @@
 //! ```
 
 pub mod domain;
+pub mod io;
 pub mod media;
 pub mod wire;

@@ -1,0 +1,6 @@
+//! The world: the only rooms with threads, sockets, files, clocks and `await`.
+
+pub mod batch;
+pub mod clock;
+pub mod gateway_socket;
+pub mod media;
