@@ -36,6 +36,10 @@ reasons! {
     Duplicate
     /// Too far behind the newest.
     Late
+    /// Sequence far from what is expected, not yet confirmed by the packets after it (RFC 3550 A.1).
+    SequenceJump
+    /// Of a stream that its source has just left for a new SSRC.
+    OldStream
     /// Of a burst that has ended.
     AfterEnd
     /// The talker has not keyed.
