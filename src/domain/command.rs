@@ -57,6 +57,9 @@ pub enum Command {
         agency: AgencyId,
         #[serde(default)]
         note: String,
+        /// Links the host proposes; the invited agency answers for its own.
+        #[serde(default)]
+        links: Vec<LinkRequest>,
     },
     Accept {
         incident: IncidentId,
@@ -114,6 +117,9 @@ pub enum Command {
         agencies: BTreeSet<AgencyId>,
         #[serde(default)]
         classes: BTreeSet<PartyClass>,
+        /// The owner's yes to meeting what is not secure.
+        #[serde(default)]
+        not_secure_reason: Option<String>,
     },
     OfferHost {
         incident: IncidentId,

@@ -154,6 +154,7 @@ pub enum Event {
         link: LinkId,
         agencies: BTreeSet<AgencyId>,
         classes: BTreeSet<PartyClass>,
+        not_secure_reason: Option<String>,
     },
     ExpiryWarned {
         incident: IncidentId,
@@ -226,6 +227,16 @@ pub enum Event {
         incident: IncidentId,
         patch: PatchId,
         burst: Option<BurstId>,
+    },
+    /// A burst has the floor of a patch of an incident: kept so that a crash cannot leave it without an end.
+    TalkBegan {
+        incident: IncidentId,
+        patch: PatchId,
+        burst: BurstId,
+        talkgroup: TalkgroupId,
+        gateway: GatewayId,
+        talker: Alias,
+        emergency: bool,
     },
     /// A burst is over in a patch of an incident, with what became of it.
     Talked {
