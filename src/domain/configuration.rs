@@ -160,6 +160,8 @@ pub struct GatewayPort {
     pub rf_channel: Option<RfChannelId>,
     /// The first payload type is what we send.
     pub payloads: Vec<PayloadType>,
+    /// Payload type of RFC 4733 telephone events, if it sends or wants any.
+    pub events: Option<u8>,
     pub extension: ExtensionIds,
     pub receive: ReceiveSpec,
     pub transmit: TransmitSpec,
