@@ -1,0 +1,18 @@
+//! Control core: who MAY hear whom. Deterministic: time and randomness are arguments, nothing here waits.
+//!
+//! A command becomes events or a refusal ([`decide`]), events become state ([`evolve`]: live and replay alike),
+//! state becomes routes ([`routes`]), and [`control`] releases answers, orders and publications in the order that
+//! law 2 wants. It imports words only; media never sees it, it never sees media.
+
+pub mod control;
+pub mod evolve;
+pub mod live;
+pub mod recovery;
+pub mod reports;
+pub mod routes;
+pub mod state;
+
+pub use evolve::evolve;
+pub use live::Live;
+pub use reports::handle_report;
+pub use state::State;

@@ -1,0 +1,322 @@
+//! What media saw becomes facts and events. Detectors report, dispatch decides: the policy of alarms and isolation
+//! stands here. A report about something that is gone is no event.
+
+use crate::domain::configuration::OnLoop;
+use crate::domain::event::{Alarm, Event, HeardBy, Recorded, Stream};
+use crate::domain::floor::BurstEnd;
+use crate::domain::id::{BurstId, EmergencyId, GatewayId, LegId, PatchId, PortId, TalkgroupId};
+use crate::domain::incident::{Actor, Direction};
+use crate::domain::port::ShardId;
+use crate::domain::random::Entropy;
+use crate::domain::report::{Report, Suspicion};
+use crate::domain::talker::Alias;
+use crate::domain::time::{MonoTime, Now, WallTime};
+
+use super::live::{Live, LiveBurst, LiveTalk, TalkEnd};
+use super::routes::{Homes, audience};
+use super::state::{PlacedLink, State};
+
+/// Turns one report into live facts and into the events it means.
+pub fn handle_report(
+    state: &State,
+    live: &mut Live,
+    report: &Report,
+    now: Now,
+    entropy: &mut Entropy,
+) -> Vec<Recorded> {
+    match report {
+        Report::Applied { .. } => Vec::new(),
+        Report::BurstStarted { burst, patch, leg: _, port, talker, emergency, at } => {
+            let started = Started { burst: *burst, patch: *patch, port: *port, talker: *talker, emergency: *emergency };
+            handle_start(state, live, started, moment(*at, now))
+        }
+        Report::BurstEnded { burst, patch, leg: _, cause, duration_ms, at } => {
+            let end = (*cause, *duration_ms, moment(*at, now));
+            handle_end(state, live, *burst, *patch, end);
+            settle(state, live, now)
+        }
+        Report::BurstHeard { burst, outcome } => {
+            live.note_outcome(*burst, *outcome, now.mono);
+            settle(state, live, now)
+        }
+        Report::Denied { patch, leg, cause, at } => {
+            if let Some(port) = port_of(state, *patch, *leg)
+                && let Some(facts) = live.port_mut(port)
+            {
+                facts.denied = Some((*patch, *cause, *at));
+            }
+            Vec::new()
+        }
+        Report::Queued { patch, leg, position, at } => {
+            if let Some(port) = port_of(state, *patch, *leg)
+                && let Some(facts) = live.port_mut(port)
+            {
+                facts.queued = Some((*patch, *position, *at));
+            }
+            Vec::new()
+        }
+        Report::Latched { port, address, at } => {
+            if let Some(facts) = live.port_mut(*port) {
+                (facts.latched, facts.latched_at) = (Some(*address), Some(*at));
+            }
+            Vec::new()
+        }
+        Report::Alive { port, alive, at } => handle_alive(state, live, *port, *alive, *at, now),
+        Report::Proven { port, at } => {
+            if let Some(facts) = live.port_mut(*port) {
+                facts.proven_at = Some(*at);
+            }
+            Vec::new()
+        }
+        Report::EmergencyKeyed { port, talker, at } => {
+            let id = EmergencyId(entropy.next_u128());
+            declare(state, live, id, *port, *talker, moment(*at, now))
+        }
+        Report::TransmitMoved { group, port, at: _ } => {
+            live.transmitting.insert(*group, *port);
+            let carries = |t: &&TalkgroupId| crate::domain::id::GroupId::of_talkgroup(t) == *group;
+            let Some(talkgroup) = state.configuration.talkgroups.keys().find(carries) else { return Vec::new() };
+            set_alarm(state, Alarm::NoTransmitter { talkgroup: talkgroup.clone() }, port.is_none(), now)
+        }
+        Report::Suspected { leg, port, of, at } => handle_suspicion(state, live, *leg, *port, *of, moment(*at, now)),
+        Report::LimitHit { limit, port: _, at: _ } => {
+            *live.limits_hit.entry(*limit).or_default() += 1;
+            Vec::new()
+        }
+    }
+}
+
+/// Bursts whose listeners have all reported, or have had their time: each becomes one `Talked`.
+pub fn settle(state: &State, live: &mut Live, now: Now) -> Vec<Recorded> {
+    let mut records = Vec::new();
+    for (id, burst) in &mut live.bursts {
+        let LiveBurst { first_seen: _, talks, outcomes } = burst;
+        let gateway_of = |port: PortId| {
+            let gateway = state.configuration.gateways.iter().find(|(id, _)| PortId::of_gateway(id) == port);
+            gateway.map(|(id, gateway)| (id.clone(), gateway.talkgroup.clone()))
+        };
+        talks.retain(|patch, talk| {
+            let Some(end) = &talk.ended else { return true };
+            let mut heard_by = Vec::new();
+            let mut missing = end.expected.clone();
+            for outcome in outcomes.iter() {
+                let Some((gateway, talkgroup)) = gateway_of(outcome.port) else { continue };
+                missing.remove(&talkgroup);
+                if end.expected.contains(&talkgroup) {
+                    let (heard_ms, missed_ms, missed) = (outcome.heard_ms, outcome.missed_ms, outcome.missed);
+                    heard_by.push(HeardBy { gateway, heard_ms, missed_ms, missed });
+                }
+            }
+            let settled = missing.is_empty() || now.mono.ms_since(end.at.mono) >= SETTLE_MS;
+            if settled {
+                records.push(talked(*id, *patch, talk, end, heard_by));
+            }
+            !settled
+        });
+    }
+    live.forget_bursts(now.mono);
+    records
+}
+
+/// A shard's bursts end with it.
+pub fn end_bursts_of(state: &State, live: &mut Live, shard: ShardId, shards: u8, now: Now) -> Vec<Recorded> {
+    let homes = Homes::of(&state.configuration, shards);
+    let mut lost = Vec::new();
+    for (burst, seen) in &live.bursts {
+        for (patch, talk) in seen.talks.iter().filter(|(_, talk)| talk.ended.is_none()) {
+            if homes.of_talkgroup(&talk.talkgroup) == shard {
+                let ran = now.mono.ms_since(talk.began.mono);
+                lost.push((*burst, *patch, u32::try_from(ran).unwrap_or(u32::MAX)));
+            }
+        }
+    }
+    for (id, gateway) in &state.configuration.gateways {
+        if homes.of_talkgroup(&gateway.talkgroup) == shard
+            && let Some(facts) = live.port_mut(PortId::of_gateway(id))
+        {
+            facts.talking.clear();
+        }
+    }
+    for (burst, patch, duration_ms) in lost {
+        handle_end(state, live, burst, patch, (BurstEnd::Restart, duration_ms, now));
+    }
+    settle(state, live, now)
+}
+
+struct Started {
+    burst: BurstId,
+    patch: PatchId,
+    port: PortId,
+    talker: Alias,
+    emergency: bool,
+}
+
+fn handle_start(state: &State, live: &mut Live, started: Started, at: Now) -> Vec<Recorded> {
+    let Started { burst, patch, port, talker, emergency } = started;
+    if let Some(facts) = live.port_mut(port) {
+        facts.talked_at = Some(at.mono);
+        facts.talking.insert((burst, patch));
+        (facts.denied, facts.queued) = (None, None);
+    }
+    let Some(gateway) = live.gateway_of(port).cloned() else { return Vec::new() };
+    let Some((incident, _, _)) = state.find_patch(patch) else { return Vec::new() };
+    let Some(talkgroup) = state.configuration.gateways.get(&gateway).map(|g| g.talkgroup.clone()) else {
+        return Vec::new();
+    };
+    let talk = LiveTalk {
+        incident,
+        talkgroup: talkgroup.clone(),
+        gateway: gateway.clone(),
+        port,
+        talker,
+        emergency,
+        began: at,
+        ended: None,
+    };
+    live.burst_mut(burst, at.mono).talks.insert(patch, talk);
+    let event = Event::TalkBegan { incident, patch, burst, talkgroup, gateway, talker, emergency };
+    vec![recorded(Stream::Incident(incident), event, at)]
+}
+
+fn handle_end(state: &State, live: &mut Live, burst: BurstId, patch: PatchId, end: (BurstEnd, u32, Now)) {
+    for facts in live.ports.values_mut() {
+        facts.talking.remove(&(burst, patch));
+    }
+    let Some(talk) = live.bursts.get_mut(&burst).and_then(|seen| seen.talks.get_mut(&patch)) else { return };
+    if talk.ended.is_some() {
+        return;
+    }
+    let (cause, duration_ms, at) = end;
+    let mut expected = std::collections::BTreeSet::new();
+    if let Some((_, _, placed)) = state.find_patch(patch)
+        && let Some(talker) = placed.links.values().find(|link| link.talkgroup == talk.talkgroup)
+    {
+        let bit = |of: &TalkgroupId| placed.parties.get(of).map_or(0, |party| 1u64 << (party & 63));
+        for link in placed.links.values().filter(|link| link.hears() && link.talkgroup != talk.talkgroup) {
+            let meets = audience(placed, link) & bit(&talk.talkgroup) != 0
+                && audience(placed, talker) & bit(&link.talkgroup) != 0;
+            if meets {
+                expected.insert(link.talkgroup.clone());
+            }
+        }
+    }
+    talk.ended = Some(TalkEnd { cause, duration_ms, at, expected });
+}
+
+fn talked(burst: BurstId, patch: PatchId, talk: &LiveTalk, end: &TalkEnd, heard_by: Vec<HeardBy>) -> Recorded {
+    let event = Event::Talked {
+        incident: talk.incident,
+        patch,
+        burst,
+        talkgroup: talk.talkgroup.clone(),
+        gateway: talk.gateway.clone(),
+        talker: talk.talker,
+        emergency: talk.emergency,
+        duration_ms: end.duration_ms,
+        end: end.cause,
+        heard_by,
+    };
+    recorded(Stream::Incident(talk.incident), event, end.at)
+}
+
+fn handle_alive(state: &State, live: &mut Live, port: PortId, alive: bool, at: MonoTime, now: Now) -> Vec<Recorded> {
+    let Some(gateway) = live.gateway_of(port).cloned() else { return Vec::new() };
+    if let Some(facts) = live.port_mut(port) {
+        (facts.alive, facts.alive_at) = (Some(alive), Some(at));
+    }
+    set_alarm(state, Alarm::GatewayLost { gateway }, !alive, now)
+}
+
+fn declare(state: &State, live: &Live, emergency: EmergencyId, port: PortId, talker: Alias, at: Now) -> Vec<Recorded> {
+    let found = live.gateway_of(port).and_then(|id| state.configuration.gateways.get(id));
+    let Some(gateway) = found else { return Vec::new() };
+    let open = state.emergencies.values().any(|e| e.talkgroup == gateway.talkgroup && e.talker == talker);
+    if open {
+        return Vec::new();
+    }
+    let (agency, talkgroup) = (gateway.agency.clone(), gateway.talkgroup.clone());
+    let stream = Stream::Agency(agency.clone());
+    let event = Event::EmergencyDeclared { emergency, agency, talkgroup, talker, place: String::new() };
+    vec![recorded(stream, event, at)]
+}
+
+fn handle_suspicion(state: &State, live: &mut Live, leg: LegId, port: PortId, of: Suspicion, at: Now) -> Vec<Recorded> {
+    let Some(gateway) = live.gateway_of(port).cloned() else { return Vec::new() };
+    let alarm = match of {
+        Suspicion::Returns { .. } => return handle_return(state, &gateway, leg, of, at),
+        Suspicion::PingPong { other, .. } => match live.gateway_of(other).cloned() {
+            Some(other) => Alarm::PingPong { gateway, other },
+            None => return Vec::new(),
+        },
+        Suspicion::StuckReceiver { .. } => Alarm::StuckReceiver { gateway },
+        Suspicion::NoiseWithoutSpeech { .. } => Alarm::NoiseWithoutSpeech { gateway },
+    };
+    live.suspected.insert(alarm.clone(), at.mono);
+    set_alarm(state, alarm, true, at)
+}
+
+/// A self-sustaining loop is isolated where it was proved; anything less is only said.
+fn handle_return(state: &State, gateway: &GatewayId, leg: LegId, of: Suspicion, at: Now) -> Vec<Recorded> {
+    let Some(talkgroup) = state.configuration.gateways.get(gateway).map(|g| &g.talkgroup) else { return Vec::new() };
+    let port = PortId::of_gateway(gateway);
+    let found = state.links_of(talkgroup).find(|placed| LegId::of(placed.link_id, port) == leg);
+    let Some(placed) = found else { return Vec::new() };
+    let (incident, link) = (placed.incident_id, placed.link_id);
+    let event = if may_isolate(state, &placed, of) {
+        Event::Isolated { incident, link, direction: Direction::Talk, for_ms: ISOLATION_MS, suspicion: of }
+    } else {
+        Event::LoopSuspected { incident, link, suspicion: of }
+    };
+    vec![recorded(Stream::Incident(incident), event, at)]
+}
+
+fn may_isolate(state: &State, placed: &PlacedLink<'_>, of: Suspicion) -> bool {
+    let Suspicion::Returns { generations, .. } = of else { return false };
+    let link = placed.link;
+    let wanted = state.talkgroup(&link.talkgroup).is_some_and(|t| t.on_loop == OnLoop::Isolate);
+    let emergency = state.emergencies.values().any(|e| e.talkgroup == link.talkgroup)
+        || state.talking_in(placed.patch_id).any(|(_, t)| t.emergency && t.talkgroup == link.talkgroup);
+    let other_leg = placed
+        .incident
+        .links()
+        .any(|(_, _, id, other)| id != placed.link_id && other.owner == link.owner && other.talks());
+    wanted && generations >= GENERATIONS_MIN && !emergency && other_leg && link.talks()
+}
+
+/// Raised once, cleared once.
+pub(super) fn set_alarm(state: &State, alarm: Alarm, raised: bool, at: Now) -> Vec<Recorded> {
+    match (state.alarms.contains(&alarm), raised) {
+        (false, true) => vec![recorded(Stream::Node, Event::AlarmRaised { alarm }, at)],
+        (true, false) => vec![recorded(Stream::Node, Event::AlarmCleared { alarm }, at)],
+        (true, true) | (false, false) => Vec::new(),
+    }
+}
+
+fn port_of(state: &State, patch: PatchId, leg: LegId) -> Option<PortId> {
+    let (_, _, placed) = state.find_patch(patch)?;
+    let ports = state.configuration.gateways.iter().map(|(id, gateway)| (PortId::of_gateway(id), &gateway.talkgroup));
+    ports
+        .filter(|(port, talkgroup)| {
+            placed.links.iter().any(|(id, link)| link.talkgroup == **talkgroup && LegId::of(*id, *port) == leg)
+        })
+        .map(|(port, _)| port)
+        .next()
+}
+
+/// Both clocks at a moment that media saw a little earlier.
+fn moment(at: MonoTime, now: Now) -> Now {
+    let at = at.min(now.mono);
+    let ago_ms = i64::try_from(now.mono.ms_since(at)).unwrap_or(0);
+    Now { mono: at, wall: WallTime(now.wall.0.saturating_sub(ago_ms)) }
+}
+
+fn recorded(stream: Stream, event: Event, at: Now) -> Recorded {
+    Recorded { stream, actor: Actor::Media, at, event }
+}
+
+/// Listeners that have not said by now what they heard never will: longer than any hold plays on [ms].
+pub const SETTLE_MS: u64 = 5_000;
+/// How long an isolation lasts [ms].
+pub const ISOLATION_MS: u32 = 10_000;
+/// A loop sustains itself if its audio came round this often without a fresh talker.
+pub const GENERATIONS_MIN: u8 = 2;
