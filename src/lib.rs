@@ -6,6 +6,7 @@
 //!  all    <- io <- daemon <- main the world: threads, sockets, files, clocks
 //! ```
 
+pub mod config;
 pub mod dispatch;
 pub mod domain;
 pub mod io;

@@ -1,0 +1,319 @@
+//! Every key of the file, with its default, unit and reason. See `key.rs` for what the words mean.
+//!
+//! A sentence here is what an administrator reads in `config/crosspatch.toml` and from `explain`.
+
+use super::key::Kind::{Agency, Agreement, Gateway, Talkgroup, Template};
+use super::key::Plain::{Empty, Integer as N, Switch as On, Text as T, Texts};
+use super::key::Preset::{Absent, ByRole, Instead, Is, Required};
+use super::key::Shape::{
+    Address, Decibels, Digest, Id, Integer, Ip, List, Moment, Name, Network, Ports, Ref, Short, Switch, Table, Text,
+    Word,
+};
+use super::key::{Form, Key, Section};
+
+macro_rules! section {
+    ($(#[doc = $about:literal])* $constant:ident $name:literal, $form:expr, $doc:literal, $more:literal;
+     $($key:literal : $shape:expr => $preset:expr, $why:literal;)*) => {
+        $(#[doc = $about])*
+        pub static $constant: Section = Section {
+            name: $name,
+            form: $form,
+            doc: $doc,
+            keys: &[$(Key { name: $key, shape: $shape, preset: $preset, doc: $why }),*],
+            more: $more,
+        };
+    };
+}
+
+/// The sections that stand in a file by themselves, in the reference's order.
+pub static SECTIONS: [&Section; 8] =
+    [&SERVER, &TOKEN, &POLICY, &AGENCY, &TALKGROUP, &GATEWAY_RTP, &AGREEMENT, &TEMPLATE];
+
+const TEXT: super::key::Shape = Text(200);
+const DAY_S: i64 = 24 * 3600;
+const YEAR_S: i64 = 366 * DAY_S;
+/// What fits the wire's and the timers' 16-bit milliseconds.
+const MS16: i64 = u16::MAX as i64;
+/// A burst of an hour is a stuck microphone.
+const TALK_LIMIT_MOST_S: i64 = 3600;
+
+section! {
+    /// The daemon itself.
+    SERVER "server", Form::One,
+    "The daemon itself: where it keeps its journal, listens and logs. Read at start; none of it is shared with agencies.", "";
+    "node": Name => Is(T("crosspatch")),
+        "Name of this daemon in its journal, logs and metrics.";
+    "data_dir": Text(4096) => Is(T("/var/lib/crosspatch")),
+        "Folder of the journal. One daemon locks it; a second one refuses to start.";
+    "http": Address => Is(T("127.0.0.1:8080")),
+        "Where API, console and metrics are served. Only a loopback address as long as there is no TLS, because tokens travel over it.";
+    "tls_certificate": Text(4096) => Absent("\"/etc/crosspatch/tls/fullchain.pem\"", "plain HTTP, on loopback only"),
+        "Certificate chain in PEM; needs `tls_key`.";
+    "tls_key": Text(4096) => Absent("\"/etc/crosspatch/tls/key.pem\"", "plain HTTP, on loopback only"),
+        "Private key of `tls_certificate` in PEM.";
+    "shards": Integer(0, 32) => Is(N(0)),
+        "Media threads. 0 takes one per CPU core but one, which is left to signalling and the journal.";
+    "media_address": Ip => Is(T("127.0.0.1")),
+        "Address of the interface used by gateways that name no `local` address of their own.";
+    "media_ports": Ports => Is(T("40000-40999")),
+        "UDP ports handed out where port 0 is asked for. RTP takes an even one and RTCP the odd one above, so a thousand ports are five hundred endpoints.";
+    "log": TEXT => Is(T("info")),
+        "Log filter: error, warn, info, debug or trace, or per part such as \"info,crosspatch::media=debug\".";
+    "journal_strict": Switch => Is(On(false)),
+        "Refuse to start when the journal is damaged in its middle. The default starts with cross-agency legs muted and an alarm, because at night an agency's own traffic matters more.";
+    "limits": Table(&LIMITS) => Is(Empty),
+        "Room of each media thread, reserved at start. What does not fit is refused and counted; untouched room costs nothing.";
+}
+
+section! {
+    /// Room of one media thread.
+    LIMITS "server.limits", Form::Inline, "Room of one media thread.", "";
+    "ports": Integer(1, 65_536) => Is(N(4096)), "Endpoints: gateways, calls, clients.";
+    "patches": Integer(1, 65_536) => Is(N(2048)), "Patches: one for each talkgroup at home and for each net of an incident.";
+    "legs": Integer(1, 1_048_576) => Is(N(16_384)), "Legs: every endpoint in its home patch and in each incident.";
+    "groups": Integer(1, 65_536) => Is(N(2048)), "Talkgroups and shared RF channels.";
+    "bursts": Integer(1, 16_384) => Is(N(512)), "Bursts at the same moment.";
+    "decoders": Integer(1, 16_384) => Is(N(256)), "Opus decoders, 18 KiB each: one for every burst that is mixed, levelled or watched.";
+    "encoders": Integer(1, 16_384) => Is(N(256)), "Opus encoders, 43 KiB each: one for every distinct mix.";
+    "holds": Integer(1, 16_384) => Is(N(256)), "Transmitters that wait for a clear channel at the same moment.";
+    "delays": Integer(1, 16_384) => Is(N(256)), "Receivers with a minimum burst or a declared squelch tail that receive at the same moment.";
+}
+
+section! {
+    /// Who may send commands.
+    TOKEN "token", Form::Many(1024),
+    "Who may use API, console and command line. One secret each, by exactly one of sha256, env, file or credential; never the secret itself.", "";
+    "user": Name => Required("\"police-desk\""),
+        "Name in the journal. The same name may have two tokens while one replaces the other.";
+    "role": Word(&["observer", "dispatcher", "admin"]) => Required("\"dispatcher\""),
+        "observer reads, dispatcher commands its own agency, admin adopts configurations and commands no agency's audio.";
+    "agency": Ref(Agency) => Absent("\"police\"", "acts for the host only; a dispatcher must have one"),
+        "The agency this user acts for.";
+    "sha256": Digest => Absent("\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"", "one of the other three"),
+        "SHA-256 of the token: printf %s \"$TOKEN\" | sha256sum. Take at least 32 random bytes; a hash of a short word is soon guessed.";
+    "env": TEXT => Instead("\"CROSSPATCH_TOKEN_POLICE\"", "sha256"),
+        "Environment variable that holds the token.";
+    "file": Text(4096) => Instead("\"/etc/crosspatch/tokens/police\"", "sha256"),
+        "File that holds the token; a line end after it does not count.";
+    "credential": TEXT => Instead("\"token-police\"", "sha256"),
+        "Name of a systemd credential (LoadCredential=) that holds the token.";
+}
+
+section! {
+    /// The host's house rules.
+    POLICY "policy", Form::One, "The host's house rules for all incidents. What an owner or an agreement says more narrowly wins.", "";
+    "lease_default_s": Integer(60, YEAR_S) => Is(N(4 * 3600)),
+        "Lease of a link whose owner names none. Four hours: half a shift, so that a forgotten link does not outlive the people who made it.";
+    "hard_end_default_s": Integer(60, YEAR_S) => Is(N(12 * 3600)),
+        "Hard end of a grant whose owner names none: no extension and no overtime goes past it.";
+    "lease_max_s": Integer(60, YEAR_S) => Is(N(7 * DAY_S)),
+        "No lease is longer.";
+    "ring_s": Integer(5, 3600) => Is(N(30)),
+        "An invitation rings so long before the agency's `contact_24h` is shown.";
+    "close_warning_s": Integer(0, 600) => Is(N(60)),
+        "A forced close is said on the air so long before.";
+    "recent_s": Integer(0, DAY_S) => Is(N(600)),
+        "A link used this recently is not cut by the end of its lease, and an incident talked in this recently is not simply closed.";
+    "floor": Table(&FLOOR) => Is(Empty),
+        "How a new patch shares the right to talk.";
+    "audience": List(&Word(&["later_agencies", "guest_phones", "pstn", "monitors", "recording"]), 0, 5) => Is(Texts(&[])),
+        "Kinds of listeners that are admitted unless the owner says otherwise. Empty: each owner ticks them.";
+    "incidents_max": Integer(1, 10_000) => Is(N(200)),
+        "Open incidents at once.";
+    "patches_per_incident_max": Integer(1, 64) => Is(N(8)),
+        "Nets in one incident: command, tactical ones, and some to spare.";
+    "links_per_patch_max": Integer(2, 1000) => Is(N(60)),
+        "Talkgroups and parties in one patch.";
+}
+
+section! {
+    /// How a patch shares the right to talk.
+    FLOOR "floor", Form::Inline, "How a patch shares the right to talk.", "";
+    "mode": Word(&["ptt", "open"]) => Is(T("ptt")),
+        "ptt: talkers are granted or denied. open: everybody may talk and the loudest are heard.";
+    "holders_max": Integer(1, 8) => Is(N(3)),
+        "Talkers at once; 1 is strict push-to-talk. Three voices are what listeners can follow.";
+    "queue_max": Integer(0, 8) => Is(N(0)),
+        "Requests that may wait for their turn; 0 denies at once.";
+    "hang_ms": Integer(0, 10_000) => Is(N(500)),
+        "The floor stays so long with the talker's group after a burst, so that an answer is not overtaken.";
+    "talk_limit_s": Integer(1, TALK_LIMIT_MOST_S) => Is(N(60)),
+        "Longest burst; the shortest of gateway, talkgroup and patch counts.";
+}
+
+section! {
+    /// An organisation.
+    AGENCY "agency", Form::Many(256),
+    "An organisation that owns talkgroups and gateways and decides what it shares.",
+    "#[[agency]]\n#id = \"fire\"\n#contact_24h = \"+1 555 0120\"\n";
+    "id": Id(Agency) => Required("\"police\""), "Short id, used everywhere.";
+    "name": TEXT => Absent("\"Police Department\"", "the id"), "Name as people say it.";
+    "contact_24h": TEXT => Required("\"+1 555 0110\""),
+        "Whom partners call at night; shown when an invitation goes unanswered.";
+    "responsible": Table(&RESPONSIBLE) => Absent("{ position = \"desk\" }", "nobody is missed when the desk is empty, and check warns"),
+        "The position that must be staffed while the agency is linked.";
+    "links_max": Integer(1, 10_000) => Is(N(100)), "Links of this agency in all incidents together.";
+    "incidents_max": Integer(0, 1000) => Is(N(20)), "Open incidents that this agency may host.";
+}
+
+section! {
+    /// A staffed place.
+    RESPONSIBLE "agency.responsible", Form::Inline, "The position that must be staffed while the agency is linked.", "";
+    "position": Name => Required("\"desk\""), "Name of the position.";
+    "heartbeat_s": Integer(5, 3600) => Is(N(30)), "Without a sign of life for so long the position is lost and partners are alarmed.";
+    "on_loss": Word(&["keep", "mute", "unlink"]) => Is(T("keep")),
+        "What becomes of the links then. keep: a crew on the air is worth more than an empty chair.";
+}
+
+section! {
+    /// A group channel.
+    TALKGROUP "talkgroup", Form::Many(2048), "A named group channel of one agency: the unit that is patched.",
+    "#[[talkgroup]]\n#id = \"fd-1\"\n#agency = \"fire\"\n";
+    "id": Id(Talkgroup) => Required("\"pd-1\""), "Short id.";
+    "agency": Ref(Agency) => Required("\"police\""), "Its owner.";
+    "name": TEXT => Absent("\"Police dispatch 1\"", "the id"), "Name as people say it.";
+    "security": Word(&["clear", "secure"]) => Is(T("clear")),
+        "secure: links only to secure talkgroups over encrypted paths, unless both owners give a reason.";
+    "patchable": Word(&["never", "ask"]) => Is(T("ask")),
+        "never: not even its owner can link it by mistake.";
+    "coverage": TEXT => Absent("\"city and harbour\"", "nothing is shown"),
+        "Where it can be heard; shown to whoever links it, because a patch carries no footprint.";
+    "priority_max": Integer(0, 255) => Is(N(5)), "Highest priority that a host may set for its links; higher is heard first.";
+    "transmit": List(&Ref(Gateway), 0, 16) => Absent("[\"pd-gw-1\"]", "its gateways with role radio, in the file's order"),
+        "Gateways that may transmit for it, the preferred one first; exactly one is keyed, the next takes over when it fails. [] only receives.";
+    "talk_limit_s": Integer(1, TALK_LIMIT_MOST_S) => Is(N(60)), "Longest burst of its members.";
+    "announce": Word(&["tone", "off"]) => Is(T("tone")), "What its own edge hears when it is linked, unlinked or loses a partner.";
+    "on_loop": Word(&["isolate", "alarm"]) => Is(T("isolate")),
+        "isolate: a leg that is proved to return the audio is muted in one direction for 10 s. alarm: only say so.";
+    "idle_unlink_s": Integer(0, YEAR_S) => Is(N(0)), "Unlink after so long without speech. 0: silence only warns.";
+    "floor": Table(&FLOOR) => Is(Empty), "How its own members share the right to talk when no incident is open.";
+}
+
+section! {
+    /// Plain RTP.
+    GATEWAY_RTP "gateway.rtp", Form::Many(4096),
+    "A radio gateway, box or console reached by plain RTP. It belongs to the agency of its talkgroup.", "";
+    "id": Id(Gateway) => Required("\"pd-gw-1\""), "Short id.";
+    "talkgroup": Ref(Talkgroup) => Required("\"pd-1\""), "The talkgroup whose voice it carries.";
+    "role": Word(&["radio", "phone", "client", "console", "recorder"]) => Is(T("radio")),
+        "What it is to people; decides the defaults below. radio: half duplex, one voice. console: a dispatcher's microphone, outranks links. recorder: hears, never talks.";
+    "local": Address => Absent("\"127.0.0.1:5004\"", "`media_address` of [server] and a port out of `media_ports`"),
+        "Address and even port that it sends to; RTCP is the port above. Port 0 takes one out of `media_ports`.";
+    "peer": Address => Absent("\"192.0.2.7:5004\"", "`latch`; one of the two is needed"),
+        "Its one address, for both directions.";
+    "latch": List(&Network, 1, 16) => Instead("[\"192.0.2.0/24\"]", "peer"),
+        "Networks out of which its first packet may come; it may move after 2 s of silence.";
+    "accept_open_network": Switch => Is(On(false)),
+        "Plain RTP can be heard and forged by anyone on its path. Must be true for everything that is not on loopback.";
+    "not_secure_reason": TEXT => Absent("\"cable inside one rack\"", "a secure talkgroup over this gateway is a fault"),
+        "Why a secure talkgroup may use this open path.";
+    "rtcp_timeout_s": Integer(0, 3600) => Is(N(0)),
+        "Without RTCP for so long the gateway is lost. 0: unsupervised, for boxes that send none.";
+    "codecs": List(&Short(&CODEC), 1, 8) => Is(Texts(&["opus"])),
+        "What it may send us; the first is what we send it. A name, or a table where numbers differ: { codec = \"opus\", payload_type = 111 }.";
+    "events_payload_type": Integer(96, 127) => Absent("101", "none are read and none are sent"),
+        "Payload type of RFC 4733 telephone events; needed where rx or tx is \"event\" or tx is \"dtmf\".";
+    "ext": Table(&EXT) => Is(Empty), "RTP header extensions by number (RFC 8285), as agreed with the box.";
+    "rx": Word(&["presence", "event", "ext", "vox"]) => ByRole { radio: T("presence"), phone: T("vox"), other: T("presence") },
+        "How we notice that it receives: packets arrive, RFC 4733 events, our keying extension, or sound.";
+    "rx_end_ms": Integer(40, 5000) => Is(N(300)),
+        "Without packets for so long the burst has ended. Take 450 if the box pauses in silence (DTX).";
+    "rx_tail_ms": Integer(0, 1000) => Is(N(0)),
+        "Declared squelch tail: so much of the end of every burst is noise and is cut off.";
+    "rx_inhibit_after_tx_ms": Integer(0, 5000) => ByRole { radio: N(250), phone: N(0), other: N(0) },
+        "Deaf for so long after its own transmission, so that its squelch crash does not key everybody.";
+    "min_burst_ms": Integer(0, 1000) => ByRole { radio: N(150), phone: N(0), other: N(0) },
+        "A shorter burst keys nobody. The beginning is held back meanwhile, not lost.";
+    "talk_limit_s": Integer(1, TALK_LIMIT_MOST_S) => Is(N(60)),
+        "Longest burst from it and longest transmission by it.";
+    "tx": Word(&["presence", "event", "dtmf", "ext", "line"]) => Is(T("presence")),
+        "How we key it: by sending packets, RFC 4733 events, DTMF digits, our keying extension, or a line.";
+    "grant": Word(&["immediate", "signalled"]) => Is(T("immediate")),
+        "When speech may flow after keying. signalled: when the keying extension says so, for trunked radios.";
+    "key_up_ms": Integer(0, MS16) => Instead("180", "grant"),
+        "Speech flows so long after keying: for transmitters that need a fixed time.";
+    "hold_max_ms": Integer(0, 10_000) => Is(N(2500)),
+        "Speech waits at most so long for a clear channel and the grant, then it is missed and shown as such.";
+    "tx_tail_ms": Integer(0, 5000) => ByRole { radio: N(300), phone: N(0), other: N(0) },
+        "It stays keyed so long after the last speech, so that a pause does not drop the carrier. With grant = \"signalled\" 0, because trunked radios have their own.";
+    "far_timeout_s": Integer(1, TALK_LIMIT_MOST_S) => Absent("180", "a fault for tx = \"event\", \"dtmf\" or \"line\""),
+        "After so long the box lets go by itself if our sign to let go is lost: the longest harm of a lost packet.";
+    "half_duplex": Switch => ByRole { radio: On(true), phone: On(false), other: On(false) },
+        "It cannot hear while it transmits.";
+    "overlap": Word(&["one", "mix"]) => ByRole { radio: T("one"), phone: T("mix"), other: T("mix") },
+        "Several talkers at once: the highest rank only, or mixed. Two voices on one radio are none.";
+    "pacing": Word(&["immediate", "paced"]) => Is(T("immediate")),
+        "paced: one packet each packet time, for boxes without a jitter buffer.";
+    "rf_channel": Name => Absent("\"vhf-3\"", "it shares no frequency with another gateway here"),
+        "Gateways with the same name hear each other over the air: while one transmits all are deaf.";
+    "trim_db": Decibels(-30, 30) => Is(N(0)), "Gain of what it sends, before anything else; whole or with decimals.";
+    "level": Switch => Is(On(false)),
+        "Bring its talkers slowly to one loudness. Off: what needs no decoding passes untouched.";
+    "alias": Text(15) => Absent("\"PD 1\"", "the id, as far as it fits"), "Name of its talkers where the wire names none, as radios show it.";
+    "packets_per_second_max": Integer(10, 10_000) => Is(N(200)),
+        "What it sends beyond that is discarded and counted: four times what 20 ms packets need.";
+}
+
+section! {
+    /// A codec and its number.
+    CODEC "codecs", Form::Inline, "A codec and how it is numbered and cut.", "";
+    "codec": Word(&["opus", "pcmu", "pcma", "g722", "l16"]) => Required("\"opus\""), "Its name.";
+    "payload_type": Integer(0, 127) => Absent("111", "96 for opus, 0 pcmu, 8 pcma, 9 g722, 97 l16"),
+        "RTP payload type; 64 to 95 would be mistaken for RTCP.";
+    "clock_hz": Integer(8000, 48_000) => Absent("48000", "48000 for opus, 16000 for l16, 8000 for the others"),
+        "RTP clock; only l16 has a choice: 8000, 16000 or 48000.";
+    "channels": Integer(1, 2) => Is(N(1)), "Channels in the payload; 2 only for opus.";
+    "packet_ms": Integer(10, 60) => Is(N(20)), "Audio in one packet: 10, 20, 40 or 60; l16 must fit a packet.";
+}
+
+section! {
+    /// Header extension numbers.
+    EXT "ext", Form::Inline, "RTP header extension numbers of RFC 8285.", "";
+    "level": Integer(1, 14) => Absent("1", "not read and not written"), "Audio level (RFC 6464).";
+    "keying": Integer(1, 14) => Absent("2", "not read and not written"), "Our keying element: key, grant, deny.";
+    "talker": Integer(1, 14) => Absent("3", "not read and not written"), "Talker alias.";
+}
+
+section! {
+    /// A written agreement.
+    AGREEMENT "agreement", Form::Many(1024), "What two agencies have agreed in writing. An acceptance by agreement is an event like any other.", "";
+    "id": Id(Agreement) => Required("\"police-fire\""), "Short id.";
+    "between": List(&Ref(Agency), 2, 2) => Required("[\"police\", \"fire\"]"), "The two agencies.";
+    "talkgroups": List(&Ref(Talkgroup), 1, 256) => Required("[\"pd-1\", \"fd-1\"]"), "Talkgroups of either that it covers.";
+    "kinds": List(&Name, 0, 64) => Is(Texts(&[])), "Kinds of incident that it covers; empty covers all.";
+    "direction": Word(&["both", "listen", "talk"]) => Is(T("both")), "Widest direction under it, seen from the linked talkgroup.";
+    "answer": Word(&["ask", "yes"]) => Is(T("ask")), "yes: invitations under it are accepted without a dispatcher.";
+    "lease_max_s": Integer(60, YEAR_S) => Is(N(12 * 3600)), "Longest lease under it.";
+    "recording": Switch => Is(On(false)), "Both agree that the other records.";
+    "end": Moment => Absent("2027-12-31T23:59:59Z", "it holds until it is taken out"), "When it ends.";
+    "standing": List(&Ref(Talkgroup), 0, 256) => Is(Texts(&[])), "Links of these talkgroups renew daily and are reported daily.";
+}
+
+section! {
+    /// A prepared incident.
+    TEMPLATE "template", Form::Many(256), "A prepared incident: one command at night.", "";
+    "id": Id(Template) => Required("\"harbour-fire\""), "Short id.";
+    "title": TEXT => Absent("\"Fire in the harbour\"", "the id"), "Title of the incident.";
+    "kind": Name => Is(T("incident")), "Kind of incident, as agreements name it.";
+    "invite": List(&Ref(Agency), 0, 64) => Is(Texts(&[])), "Agencies that are invited at once; the opener is in anyway.";
+    "patches": List(&Short(&TEMPLATE_PATCH), 1, 64) => Is(Texts(&["main"])),
+        "Its nets; the first is where links go. A name, or { name = \"command\", floor = { holders_max = 1 } }.";
+    "links": List(&Short(&TEMPLATE_LINK), 0, 256) => Absent("[\"fd-1\", \"pd-1\"]", "nothing is linked"),
+        "Talkgroups: the opener's are linked at once, others' are proposed with the invitation. An id, or { talkgroup = \"pd-1\", patch = \"main\", direction = \"listen\" }.";
+    "lease_s": Integer(60, YEAR_S) => Absent("14400", "`lease_default_s` of [policy]"), "Lease of its links.";
+}
+
+section! {
+    /// A net of a template.
+    TEMPLATE_PATCH "patches", Form::Inline, "A net of a template.", "";
+    "name": Name => Required("\"command\""), "Its name.";
+    "floor": Table(&FLOOR) => Absent("{ holders_max = 1 }", "`floor` of [policy]"), "How it shares the right to talk.";
+}
+
+section! {
+    /// A talkgroup of a template.
+    TEMPLATE_LINK "links", Form::Inline, "A talkgroup of a template.", "";
+    "talkgroup": Ref(Talkgroup) => Required("\"pd-1\""), "Which one.";
+    "patch": Name => Absent("\"command\"", "the first patch"), "Into which net.";
+    "direction": Word(&["both", "listen", "talk"]) => Is(T("both")), "listen: it hears the net and is not heard.";
+}
