@@ -190,12 +190,15 @@ impl<K: Copy + Eq> Floor<K> {
                 }
             }
         }
-        if self.has_room() && !self.is_overtaken(&standing, now) {
+        if self.has_room() {
+            if self.is_overtaken(&standing, now) {
+                return Verdict::Denied(Denial::Busy);
+            }
             return self.grant(key, standing, port_limit_ms, now, None);
         }
         match self.lowest_below(standing.rank()) {
-            Some(victim) if !self.has_room() => self.grant(key, standing, port_limit_ms, now, Some(victim)),
-            Some(_) | None => self.enqueue(key, standing, port_limit_ms),
+            Some(victim) => self.grant(key, standing, port_limit_ms, now, Some(victim)),
+            None => self.enqueue(key, standing, port_limit_ms),
         }
     }
 
