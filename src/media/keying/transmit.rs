@@ -250,8 +250,10 @@ impl TransmitKeyer {
         }
     }
 
+    /// The shorter of our limit and, with time for the sign to arrive, the far side's own.
     fn limit_ms(&self) -> u64 {
-        u64::from(self.spec.far_timeout_ms.unwrap_or(u32::MAX).min(self.spec.talk_limit_ms))
+        let ours = u64::from(self.spec.talk_limit_ms);
+        self.spec.far_timeout_ms.map_or(ours, |far| ours.min(u64::from(far).saturating_sub(LET_GO_BEFORE_MS)))
     }
 
     fn is_half_spent(&self, raised_at: MonoTime, now: MonoTime) -> bool {
@@ -263,6 +265,8 @@ impl TransmitKeyer {
 const GRANT_WAIT_MS: u64 = 1_000;
 /// A busy trunk's next free moment, and time for the key to be seen as up [ms].
 const RETRY_AFTER_MS: u64 = 300;
+/// Time for our key-up to reach a latching far side, three times repeated, before its own time-out [ms].
+const LET_GO_BEFORE_MS: u64 = 500;
 
 #[cfg(test)]
 mod tests;
