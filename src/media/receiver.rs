@@ -184,9 +184,14 @@ impl Receiver {
 
     /// Another rule for the same port: a peer it does not allow is forgotten at once.
     pub fn set_rule(&mut self, rule: PeerRule) {
-        if let (PeerRule::Latch(networks), Peer::Latched { address, .. }) = (&rule, self.peer)
-            && !networks.iter().any(|network| network.contains(address.ip()))
-        {
+        let allowed = match (&rule, self.peer) {
+            (PeerRule::Static(only), Peer::Latched { address, .. }) => same_peer(*only, address),
+            (PeerRule::Latch(networks), Peer::Latched { address, .. }) => {
+                networks.iter().any(|network| network.contains(address.ip()))
+            }
+            (PeerRule::Static(_) | PeerRule::Latch(_), Peer::Unlatched) => true,
+        };
+        if !allowed {
             self.peer = Peer::Unlatched;
         }
         self.rule = rule;
@@ -199,7 +204,9 @@ impl Receiver {
             (PeerRule::Static(address), Peer::Latched { .. }) if same_peer(*address, source) => Ok(false),
             (PeerRule::Static(_), Peer::Unlatched | Peer::Latched { .. }) => Err(Discard::WrongSource),
             (PeerRule::Latch(_), Peer::Latched { address, .. }) if same_peer(address, source) => Ok(false),
-            (PeerRule::Latch(networks), _) if !networks.iter().any(|network| network.contains(source.ip())) => {
+            (PeerRule::Latch(networks), Peer::Unlatched | Peer::Latched { .. })
+                if !networks.iter().any(|network| network.contains(source.ip())) =>
+            {
                 Err(Discard::NotAllowed)
             }
             (PeerRule::Latch(_), Peer::Unlatched) => Ok(true),

@@ -194,7 +194,9 @@ impl<B: Copy + Eq> Sender<B> {
     /// The hold left out frames of a pause: the gap they would leave is closed, in sequence and in time.
     pub fn close_gap(&mut self, frames: u16) {
         if let State::Relay { map, .. } = &mut self.state {
-            map.newest_in += u64::from(frames);
+            map.newest_in = map.newest_in.saturating_add(u64::from(frames));
+            // Numbers before the closed gap would now map onto others.
+            map.base = map.newest_out + 1;
             let ticks = self.format.ticks_per_packet().wrapping_mul(u32::from(frames));
             map.timestamp_in = map.timestamp_in.wrapping_add(ticks);
         }
