@@ -74,7 +74,18 @@ fn a_pause_left_out_by_the_hold_leaves_no_gap() {
     sender.close_gap(1);
     let next = sender.relay(1, 12, 2_880, at(20)).unwrap();
     assert_eq!((next.sequence, next.timestamp), (first.sequence + 1, first.timestamp.wrapping_add(960)));
-    assert_eq!(sender.relay(1, 9, 0, at(20)), Err(Discard::Late), "its number now belongs to nobody");
+}
+
+#[test]
+fn a_late_packet_from_before_a_closed_gap_takes_no_other_packets_number() {
+    let mut sender = sender(Codec::Opus);
+    sender.begin(talker(1, 1), at(0));
+    sender.relay(1, 10, 0, at(0)).unwrap();
+    sender.relay(1, 12, 1_920, at(40)).unwrap();
+    sender.close_gap(1);
+    for again in [11, 12, 13] {
+        assert_eq!(sender.relay(1, again, 960, at(60)), Err(Discard::Late), "{again} would stand where 11 was lost");
+    }
 }
 
 #[test]
