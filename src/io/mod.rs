@@ -3,4 +3,5 @@
 pub mod batch;
 pub mod clock;
 pub mod gateway_socket;
+pub mod journal;
 pub mod media;
