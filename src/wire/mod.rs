@@ -6,6 +6,7 @@
 pub mod rtcp;
 pub mod rtp;
 pub mod rtp_extension;
+pub mod telephone_event;
 
 use std::fmt;
 
