@@ -7,6 +7,7 @@ pub mod rtcp;
 pub mod rtp;
 pub mod rtp_extension;
 pub mod telephone_event;
+pub mod trunk;
 
 use std::fmt;
 
