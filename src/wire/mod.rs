@@ -3,6 +3,7 @@
 //! No state, no clock, no allocation: readers borrow the datagram, writers fill a caller's buffer and say how
 //! much of it they used. Every reader has a function in [`fuzz`]; what a reader accepts, its writer writes back.
 
+pub mod fuzz;
 pub mod rtcp;
 pub mod rtp;
 pub mod rtp_extension;

@@ -1,0 +1,79 @@
+//! What must hold for any bytes at all: one function per reader, run by the seeded mutator in `tests/fuzz_wire.rs`
+//! and, with coverage, by cargo-fuzz in `fuzz/`.
+//!
+//! A function returns whether its reader accepted the input, so that a run can prove it met both answers. It
+//! panics when a promise is broken; it is never called by the daemon.
+
+use super::rtcp::{self, RtcpSummary};
+use super::rtp::{DatagramKind, RtpPacket};
+use super::rtp_extension::{DEFAULT_IDS, ELEMENTS_BYTES_MAX, Elements, ONE_BYTE_PROFILE};
+use super::telephone_event::TelephoneEvent;
+use super::trunk::{FRAME_BYTES_MAX, TrunkFrame};
+
+/// A view lies inside its datagram, and writing what it shows yields a packet that shows the same.
+pub fn rtp(bytes: &[u8]) -> bool {
+    let kind = DatagramKind::of(bytes);
+    let Ok(packet) = RtpPacket::parse(bytes) else { return false };
+    assert!(matches!(kind, DatagramKind::Rtp | DatagramKind::Rtcp), "{kind:?} was read as RTP");
+    assert!(packet.payload.len() + packet.extension.map_or(0, |(_, block)| block.len()) <= bytes.len() - 12);
+
+    let block = packet.extension.filter(|(profile, _)| *profile == ONE_BYTE_PROFILE).map_or(&[][..], |(_, b)| b);
+    let mut out = vec![0; bytes.len()];
+    let length = packet.header.write_packet(block, packet.payload, &mut out).expect("never longer than its source");
+    let again = RtpPacket::parse(&out[..length]).expect("we read what we write");
+    assert_eq!((again.header, again.payload), (packet.header, packet.payload));
+    assert_eq!(again.extension.map_or(&[][..], |(_, block)| block), block);
+    true
+}
+
+/// Reading never fails; what was understood is the same after writing and reading it.
+pub fn rtp_extension(bytes: &[u8]) -> bool {
+    let Some(([high, low], block)) = bytes.split_first_chunk::<2>() else { return false };
+    let elements = Elements::read(Some((u16::from_be_bytes([*high, *low]), block)), &DEFAULT_IDS);
+    let mut out = [0; ELEMENTS_BYTES_MAX];
+    let length = elements.write(&DEFAULT_IDS, &mut out).expect("every element fits");
+    assert_eq!(Elements::read(Some((ONE_BYTE_PROFILE, &out[..length])), &DEFAULT_IDS), elements);
+    elements != Elements::default()
+}
+
+/// A summary can be said again in our own compound, and a round trip is never longer than the clock's half range.
+pub fn rtcp(bytes: &[u8]) -> bool {
+    // The fuzzer chooses which stream is ours, so that blocks about us are met.
+    let (our_ssrc, datagram) = match bytes.split_first_chunk::<4>() {
+        Some((ssrc, datagram)) => (u32::from_be_bytes(*ssrc), datagram),
+        None => (0, bytes),
+    };
+    let Ok(summary) = RtcpSummary::parse(datagram, our_ssrc) else { return false };
+    if let Some(reception) = summary.about_us {
+        assert_eq!(reception.ssrc, our_ssrc);
+        assert!(reception.round_trip(our_ssrc).is_none_or(|time| time.as_secs() < 1 << 15));
+    }
+    let mut out = [0; 128];
+    let reporter = summary.reporter.unwrap_or_default();
+    let length = match &summary.sender {
+        Some(sender) => rtcp::write_sender_report(reporter, sender, summary.about_us.as_ref(), "fuzz", &mut out),
+        None => rtcp::write_receiver_report(reporter, summary.about_us.as_ref(), "fuzz", &mut out),
+    }
+    .expect("one block and a short name fit");
+    let again = RtcpSummary::parse(&out[..length], our_ssrc).expect("we read what we write");
+    assert_eq!((again.sender, again.about_us), (summary.sender, summary.about_us));
+    true
+}
+
+/// A report is its own first four bytes but for the reserved bit.
+pub fn telephone_event(bytes: &[u8]) -> bool {
+    let Some(event) = TelephoneEvent::parse(bytes) else { return false };
+    let written = event.bytes().expect("six bits of volume");
+    assert_eq!(written, [bytes[0], bytes[1] & !0x40, bytes[2], bytes[3]]);
+    assert!(event.digit().is_none_or(|digit| TelephoneEvent::event_of(digit) == Some(event.event)));
+    true
+}
+
+/// A frame has exactly one spelling.
+pub fn trunk(bytes: &[u8]) -> bool {
+    let Ok(frame) = TrunkFrame::parse(bytes) else { return false };
+    let mut out = [0; FRAME_BYTES_MAX];
+    let length = frame.write(&mut out).expect("what was read has legal fields");
+    assert_eq!(&out[..length], bytes);
+    true
+}
