@@ -231,10 +231,13 @@ fn split_packet(bytes: &[u8]) -> Result<(&[u8], &[u8]), RtcpFault> {
 }
 
 fn fault(fault: RtcpParseError) -> RtcpFault {
-    match fault {
-        RtcpParseError::UnsupportedVersion(_) => RtcpFault::Version,
-        RtcpParseError::InvalidPadding => RtcpFault::Padding,
-        _ => RtcpFault::Truncated,
+    if matches!(fault, RtcpParseError::UnsupportedVersion(_)) {
+        RtcpFault::Version
+    } else if fault == RtcpParseError::InvalidPadding {
+        RtcpFault::Padding
+    } else {
+        // What else can be wrong with a report or goodbye is a length.
+        RtcpFault::Truncated
     }
 }
 
