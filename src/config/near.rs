@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(nearest("hold_mx_ms", keys), Some("hold_max_ms"));
         assert_eq!(nearest("hold_max", keys), Some("hold_max_ms"));
         assert_eq!(nearest("hold_max_s", keys), Some("hold_max_ms"));
-        assert_eq!(nearest("codces", keys), Some("codecs"), "two neighbours swapped are one slip");
+        assert_eq!(nearest("naem", ["name"]), Some("name"), "two neighbours swapped are one slip");
         assert_eq!(nearest("banana", keys), None);
     }
 }

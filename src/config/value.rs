@@ -304,6 +304,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_quoted_is_short_and_never_splits_a_character() {
+        assert_eq!(quoted("\u{7}ab"), r#""\u{7}ab""#);
+        assert_eq!(quoted(&"é".repeat(60)), format!("\"{}\"...", "é".repeat(40)));
+        assert_eq!(quoted(&format!("a{}", "é".repeat(60))).chars().count(), 45);
+    }
+
+    #[test]
     fn a_duration_with_its_unit_is_answered_by_the_number_to_write() {
         assert_eq!(number_meant("lease_s", "4h").unwrap(), "write 14400: `lease_s` counts seconds");
         assert_eq!(number_meant("hold_max_ms", "2 s").unwrap(), "write 2000: `hold_max_ms` counts milliseconds");
