@@ -6,7 +6,7 @@
 //! candidate's newest print and correlates it with the trail at every delay from 0 to 3 s.
 //!
 //! It reports; it decides nothing. Simulcast (under 50 ms), a repeated phrase (no two utterances keep the same time
-//! for a second and a half) and silence are no return.
+//! for two seconds) and silence are no return.
 
 use crate::domain::audio::{Frame, Gain};
 use crate::media::level::rms_db;
@@ -96,6 +96,9 @@ pub struct Return {
 #[derive(Clone, Debug)]
 pub struct ReturnDetector {
     lags: [Sums; TRAIL_FRAMES],
+    /// The delay that looks like a return, and for how many frames it has: a phrase said again a little faster
+    /// resembles the first at a delay that shrinks.
+    suspected: (usize, u32),
 }
 
 /// Correlation at one delay, older frames counting less.
@@ -111,7 +114,7 @@ struct Sums {
 
 impl Default for ReturnDetector {
     fn default() -> Self {
-        Self { lags: [Sums::default(); TRAIL_FRAMES] }
+        Self { lags: [Sums::default(); TRAIL_FRAMES], suspected: (0, 0) }
     }
 }
 
@@ -147,7 +150,7 @@ impl ReturnDetector {
         self.verdict()
     }
 
-    fn verdict(&self) -> Option<Return> {
+    fn verdict(&mut self) -> Option<Return> {
         let likeness: [f32; TRAIL_FRAMES] = std::array::from_fn(|lag| self.lags[lag].likeness());
         let (best, best_likeness) =
             likeness.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0));
@@ -158,7 +161,12 @@ impl ReturnDetector {
             && best_likeness >= LIKENESS_MIN
             && best_likeness - rival >= RIVAL_MARGIN
             && sums.frames >= FRAMES_MIN;
-        sure.then(|| Return {
+        self.suspected = match self.suspected {
+            _ if !sure => (0, 0),
+            (delay, frames) if frames > 0 && delay.abs_diff(best) <= 1 => (delay, frames + 1),
+            _ => (best, 1),
+        };
+        (self.suspected.1 >= SUSPECTED_FRAMES).then(|| Return {
             delay_ms: best as u32 * 20,
             down: Gain((sums.down_db / sums.frames * 100.0).clamp(-12_700.0, 12_700.0) as i16),
             likeness_percent: (best_likeness * 100.0) as u8,
@@ -230,6 +238,8 @@ const MEMORY: f32 = 1.0 - 1.0 / 75.0;
 const FRAMES_MIN: f32 = 45.0;
 /// A real return through two codecs and a radio band has 0.85 to 0.99; other speech rarely 0.5.
 pub const LIKENESS_MIN: f32 = 0.8;
+/// Half a second.
+const SUSPECTED_FRAMES: u32 = 25;
 /// Something steady is alike at every delay.
 const RIVAL_MARGIN: f32 = 0.2;
 const RIVAL_DISTANCE: usize = 5;

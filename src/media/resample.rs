@@ -131,6 +131,7 @@ impl Resampler {
 }
 
 /// Eight independent sums let the compiler use vector registers; floats may not be reordered by itself.
+#[inline]
 fn dot<const TAPS: usize>(taps: &[f32; TAPS], window: &[f32; TAPS]) -> f32 {
     let mut sums = [0f32; 8];
     for (taps, window) in taps.as_chunks::<8>().0.iter().zip(window.as_chunks::<8>().0) {
@@ -140,6 +141,7 @@ fn dot<const TAPS: usize>(taps: &[f32; TAPS], window: &[f32; TAPS]) -> f32 {
 }
 
 /// Rounds without a call into the C library: beyond 2^22 a float has no room for fractions.
+#[inline]
 fn nearest(sample: f32) -> i16 {
     const ROUNDER: f32 = 12_582_912.0;
     ((sample + ROUNDER) - ROUNDER) as i16 // `as` saturates
