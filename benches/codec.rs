@@ -3,6 +3,7 @@
 //! What it defends: one decode per burst and one encode per distinct mix fit the field's gate on two small cores,
 //! and everything that is not a codec is small beside one.
 
+#![expect(clippy::unwrap_used, reason = "a bench may stop at the first fault")]
 #![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 

@@ -1,5 +1,7 @@
 //! The jitter buffer against a seeded network that delays, loses, reorders and repeats, judged by a naive reference.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first fault")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crosspatch::domain::audio::{Codec, Format, MIX_FRAME};
