@@ -324,7 +324,7 @@ fn a_spike_is_played_late_in_full_and_its_delay_is_won_back_in_pauses() {
             if stall.contains(&sent) { stall.end } else { sent }
         });
         assert_all_talk(&heard.talk_played, 1_000);
-        assert!(heard.playout.counts().left_out as u64 >= (spike_ms - 100) / 20, "{spike_ms} ms");
+        assert!(heard.playout.counts().left_out >= (spike_ms - 100) / 20, "{spike_ms} ms");
         assert!(heard.lag_ms_end <= 40, "{spike_ms} ms: still {} ms behind", heard.lag_ms_end);
     }
 }
