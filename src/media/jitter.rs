@@ -173,7 +173,7 @@ impl JitterBuffer {
     pub fn depth_ms(&self, now: MonoTime) -> i64 {
         let Some(stream) = &self.stream else { return 0 };
         let next = self.stored(stream.next_sequence).map_or(stream.next_timestamp, |slot| slot.timestamp);
-        (micros(now) - self.media_us(next) - self.transit.base_us()) / 1_000
+        (micros(now) - self.media_us(next) - self.transit.origin_us()) / 1_000
     }
 
     /// Takes in a packet.
@@ -276,7 +276,7 @@ impl JitterBuffer {
 
     /// Whether the moment of this timestamp has come, had it the target depth.
     fn is_due(&self, now: MonoTime, timestamp: i64) -> bool {
-        let due_us = self.media_us(timestamp) + self.transit.base_us() + i64::from(self.transit.target_ms()) * 1_000;
+        let due_us = self.media_us(timestamp) + self.transit.origin_us() + i64::from(self.transit.target_ms()) * 1_000;
         micros(now) >= due_us
     }
 
@@ -285,14 +285,14 @@ impl JitterBuffer {
         let step = sequence as i64 - stream.newest_sequence as i64;
         let backwards = step > 0 && timestamp < stream.newest_timestamp;
         let transit_us = micros(now) - self.media_us(timestamp);
-        let clock_set = step > 0 && (transit_us - self.transit.base_us()).abs() > CLOCK_SET_US;
+        let clock_set = step > 0 && (transit_us - self.transit.origin_us()).abs() > CLOCK_SET_US;
         !(-MISORDER_MAX..=DROPOUT_MAX).contains(&step) || backwards || clock_set
     }
 
     /// What still waits is played first, then the new numbers follow without a gap.
     fn jump(&mut self, now: MonoTime, stream: &mut Stream, ssrc: u32) {
         self.counts.jumps += 1;
-        self.transit.forget_base();
+        self.transit.forget_origin();
         if ssrc != stream.ssrc {
             stream.past_ssrc = Some((stream.ssrc, now.plus_ms(STRAGGLERS_MS)));
             stream.ssrc = ssrc;

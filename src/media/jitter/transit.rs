@@ -29,13 +29,13 @@ impl Default for Transit {
 
 impl Transit {
     /// Transit of a packet that nothing delayed [us]; 0 before the first.
-    pub fn base_us(&self) -> i64 {
+    pub fn origin_us(&self) -> i64 {
         let base = self.least_us[0].min(self.least_us[1]);
         if base == i64::MAX { 0 } else { base }
     }
 
     /// After a jump the histogram still tells the network; the two clocks' distance is unknown again.
-    pub fn forget_base(&mut self) {
+    pub fn forget_origin(&mut self) {
         self.least_us = [i64::MAX; 2];
     }
 
@@ -46,7 +46,7 @@ impl Transit {
             self.window_end = now.plus_ms(BASE_WINDOW_MS);
         }
         self.least_us[0] = self.least_us[0].min(transit_us);
-        let lateness_us = (transit_us - self.base_us()).max(0);
+        let lateness_us = (transit_us - self.origin_us()).max(0);
         let bin = usize::try_from(lateness_us / (BIN_MS * 1_000)).unwrap_or(BINS).min(BINS - 1);
         self.histogram[bin] += 1;
         self.total += 1;
@@ -131,6 +131,6 @@ mod tests {
     #[test]
     fn a_slower_path_becomes_the_new_ideal_after_two_windows() {
         let slower = after(600, |packet| if packet < 200 { 0 } else { 70 });
-        assert_eq!(slower.base_us(), 5_070_000);
+        assert_eq!(slower.origin_us(), 5_070_000);
     }
 }
