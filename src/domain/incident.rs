@@ -121,6 +121,24 @@ pub struct LinkRequest {
     pub not_secure_reason: Option<String>,
 }
 
+impl LinkRequest {
+    /// The talkgroup both ways into the first patch, everything else as policy says.
+    pub fn plain(talkgroup: TalkgroupId) -> Self {
+        Self {
+            talkgroup,
+            patch: None,
+            direction: Direction::Both,
+            gain: Gain::UNITY,
+            priority: Priority::default(),
+            lease_s: None,
+            hard_end_s: None,
+            classes: BTreeSet::new(),
+            shared_incidents: false,
+            not_secure_reason: None,
+        }
+    }
+}
+
 /// Who caused an event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

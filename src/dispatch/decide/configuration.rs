@@ -1,0 +1,126 @@
+//! Adopting a changed file, and an agency's yes to what it would widen.
+
+use std::collections::BTreeMap;
+
+use crate::domain::command::{Command, Principal};
+use crate::domain::configuration::{Configuration, Patchable};
+use crate::domain::event::{Event, Stream};
+use crate::domain::id::{AgencyId, IncidentId, LinkId};
+use crate::domain::incident::{Actor, Grant, UnlinkCause};
+use crate::domain::refusal::Refusal;
+
+use super::super::state::Patch;
+use super::super::{plan, sharing};
+use super::Draft;
+
+/// An administrator adopts a file. What ends, ends first, so that nothing narrows only once it is journalled.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the caller sends Adopt only")]
+pub(super) fn decide_adopt(draft: &mut Draft<'_>, who: &Principal, command: &Command) -> Result<(), Refusal> {
+    let wanted = match command {
+        Command::Adopt { configuration } => &**configuration,
+        _ => return Err(Refusal::NotAllowed { needs: "the role of a dispatcher".to_owned() }),
+    };
+    let current = draft.state.configuration.clone();
+    let narrowed = plan::merge(&current, wanted, &|_| false);
+    let adopted = plan::merge(&current, wanted, &|agency| who.agency.as_ref() == Some(agency));
+    let mut what: BTreeMap<AgencyId, Vec<String>> = BTreeMap::new();
+    for (agencies, line) in plan::differences(&adopted, wanted) {
+        for agency in agencies.into_iter().filter(|agency| current.agencies.contains_key(agency)) {
+            what.entry(agency).or_default().push(line.clone());
+        }
+    }
+    let known = |agency: &AgencyId| draft.state.proposals.get(agency).map(|proposal| &*proposal.configuration);
+    let proposed_already = what.keys().all(|agency| known(agency) == Some(wanted))
+        && draft.state.proposals.keys().all(|agency| what.contains_key(agency));
+    if adopted == *current && proposed_already {
+        return Err(Refusal::NothingToDo);
+    }
+    end_disallowed(draft, &narrowed);
+    if narrowed != *current {
+        draft.push(Stream::Node, Event::ConfigurationAdopted { configuration: Box::new(narrowed.clone()) });
+    }
+    if adopted != narrowed {
+        end_disallowed(draft, &adopted);
+        draft.push(Stream::Node, Event::ConfigurationAdopted { configuration: Box::new(adopted) });
+    }
+    let withdrawn: Vec<AgencyId> = draft.state.proposals.keys().filter(|a| !what.contains_key(a)).cloned().collect();
+    for agency in withdrawn {
+        draft.push(Stream::Node, Event::ChangeWithdrawn { agency });
+    }
+    for (agency, what) in what {
+        let configuration = Box::new(wanted.clone());
+        draft.push(Stream::Node, Event::ChangeProposed { agency, configuration, what });
+    }
+    Ok(())
+}
+
+/// An agency says yes to what waits for it. What needs another agency too waits for that one.
+pub(super) fn decide_confirm(draft: &mut Draft<'_>, agency: &AgencyId, whose: &AgencyId) -> Result<(), Refusal> {
+    if whose != agency {
+        return Err(Refusal::NotYours { owner: whose.clone() });
+    }
+    let proposal = draft.state.proposals.get(agency).cloned();
+    let proposal = proposal.ok_or_else(|| Refusal::NothingProposed { agency: agency.clone() })?;
+    draft.push(Stream::Node, Event::ChangeConfirmed { agency: agency.clone() });
+    let waiting = draft.state.proposals.clone();
+    let current = draft.state.configuration.clone();
+    let merged = plan::merge(&current, &proposal.configuration, &|a| !waiting.contains_key(a));
+    if merged != *current {
+        end_disallowed(draft, &merged);
+        draft.push(Stream::Node, Event::ConfigurationAdopted { configuration: Box::new(merged) });
+    }
+    Ok(())
+}
+
+/// Ends, in the name of the reload, what a configuration no longer allows.
+fn end_disallowed(draft: &mut Draft<'_>, configuration: &Configuration) {
+    let push = |draft: &mut Draft<'_>, incident: IncidentId, event: Event| {
+        draft.push_as(Actor::Reload, Stream::Incident(incident), event);
+    };
+    for (id, incident) in draft.state.incidents.clone() {
+        let closes = !configuration.agencies.contains_key(&incident.host);
+        let cause = if closes { UnlinkCause::Closed } else { UnlinkCause::Reconfigured };
+        let links: Vec<LinkId> = incident
+            .patches
+            .values()
+            .flat_map(|patch| patch.links.keys().filter(|link| closes || !is_allowed(configuration, patch, **link)))
+            .copied()
+            .collect();
+        for link in links {
+            push(draft, id, Event::Unlinked { incident: id, link, cause });
+        }
+        if closes {
+            push(draft, id, Event::Closed { incident: id });
+            continue;
+        }
+        let gone = |agency: &&AgencyId| !configuration.agencies.contains_key(*agency);
+        for agency in incident.members.keys().chain(incident.invitations.keys()).filter(gone).cloned() {
+            push(draft, id, Event::Removed { incident: id, agency });
+        }
+    }
+    let cleared: Vec<_> = draft
+        .state
+        .emergencies
+        .iter()
+        .filter(|(_, e)| configuration.talkgroups.get(&e.talkgroup).is_none_or(|t| t.agency != e.agency))
+        .map(|(id, e)| (*id, e.agency.clone()))
+        .collect();
+    for (emergency, agency) in cleared {
+        let reason = "its talkgroup is no longer configured".to_owned();
+        draft.push_as(Actor::Reload, Stream::Agency(agency), Event::EmergencyCleared { emergency, reason });
+    }
+}
+
+/// Whether a link may stand under a configuration.
+fn is_allowed(configuration: &Configuration, patch: &Patch, link: LinkId) -> bool {
+    let Some(link) = patch.links.get(&link) else { return false };
+    let Some(talkgroup) = configuration.talkgroups.get(&link.talkgroup) else { return false };
+    if talkgroup.agency != link.owner || talkgroup.patchable == Patchable::Never {
+        return false;
+    }
+    let reasoned = |grant: &Grant| grant.not_secure_reason.is_some();
+    patch.links.values().all(|other| {
+        let mixed = sharing::is_mixed(configuration, &link.talkgroup, &other.talkgroup);
+        !mixed || reasoned(&link.grant) && reasoned(&other.grant)
+    })
+}
