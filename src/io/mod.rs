@@ -2,6 +2,8 @@
 
 pub mod batch;
 pub mod clock;
+pub mod control_link;
 pub mod gateway_socket;
 pub mod journal;
 pub mod media;
+pub mod store;
