@@ -1,0 +1,138 @@
+//! Notices to one port, at its own edge: tones on an idle channel only, never into a patch, never over speech. A talker
+//! that begins takes the channel at once; the notice it cut short is not repeated.
+
+use crate::domain::audio::{Frame, MIX_FRAME};
+use crate::domain::id::PortId;
+use crate::domain::order::Notice;
+use crate::domain::time::MonoTime;
+
+use super::codec::{Encoder, PAYLOAD_BYTES_MAX};
+use super::outbox::Outbox;
+use super::shard::Shard;
+use super::slab::PortSlot;
+use super::tone::{Tone, TonePlayer};
+
+/// What a port still has to be told.
+#[derive(Default)]
+pub struct Announcing {
+    waiting: [Option<Tone>; WAITING_MAX],
+    playing: Option<TonePlayer>,
+    encoder: Option<Encoder>,
+}
+
+impl Announcing {
+    /// Whether a notice sounds now, or keys its transmitter.
+    pub fn is_playing(&self) -> bool {
+        self.playing.is_some()
+    }
+
+    fn wait(&mut self, tone: Tone) {
+        if self.waiting.contains(&Some(tone)) {
+            return;
+        }
+        // The oldest news is the least worth.
+        if self.waiting.iter().all(Option::is_some) {
+            self.waiting.rotate_left(1);
+            self.waiting[WAITING_MAX - 1] = None;
+        }
+        if let Some(place) = self.waiting.iter_mut().find(|place| place.is_none()) {
+            *place = Some(tone);
+        }
+    }
+
+    fn next(&mut self) -> Option<Tone> {
+        let tone = self.waiting[0].take();
+        self.waiting.rotate_left(1);
+        tone
+    }
+}
+
+impl Shard {
+    pub(super) fn queue_notice(&mut self, port: PortId, notice: Notice) {
+        if let Some(port) = self.slot_of(port) {
+            self.ports[port].announcing.wait(tone_of(notice));
+        }
+    }
+
+    /// Every 20 ms: the next frame of each notice that sounds.
+    pub(super) fn announce(&mut self, now: MonoTime, out: &mut Outbox) {
+        for index in 0..self.ports.capacity() {
+            let Some(port) = self.ports.slot_at(index) else { continue };
+            let announcing = &self.ports[port].announcing;
+            if announcing.playing.is_none() && announcing.waiting[0].is_none() {
+                continue;
+            }
+            if self.is_idle(port) {
+                self.play_notice(port, now, out);
+            } else {
+                self.stop_notice(port);
+            }
+        }
+    }
+
+    /// Nobody is heard there and nobody talks there.
+    fn is_idle(&self, port: PortSlot) -> bool {
+        let open = &self.ports[port];
+        let quiet = open.hearing.ears().iter().all(|ear| ear.stage == super::hearing::Stage::Over);
+        quiet && open.hold.is_none() && !open.keyer.is_keyed() && !open.keyer.is_candidate()
+    }
+
+    fn play_notice(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
+        if self.ports[port].announcing.playing.is_none() {
+            let format = self.ports[port].format_out();
+            let Ok(encoder) = self.codecs.take_encoder(format) else { return };
+            let announcing = &mut self.ports[port].announcing;
+            announcing.encoder = Some(encoder);
+            announcing.playing = announcing.next().map(TonePlayer::new);
+        }
+        if self.ports[port].needs_hold() {
+            if !self.ports[port].transmit.is_raised() && self.busy_by(port).is_some() {
+                return;
+            }
+            let change = self.ports[port].transmit.begin(now);
+            self.apply_transmit(port, change, now, out);
+            if self.ports[port].transmit.has_failed() {
+                self.stop_notice(port);
+            }
+            if !self.ports[port].transmit.may_send() {
+                return;
+            }
+        }
+        let Some(mut player) = self.ports[port].announcing.playing.take() else { return };
+        let mut frame: Frame = [0; MIX_FRAME];
+        if !player.next_frame(&mut frame) {
+            self.stop_notice(port);
+            return;
+        }
+        self.ports[port].announcing.playing = Some(player);
+        let mut payload = [0; PAYLOAD_BYTES_MAX];
+        if let Some(encoder) = &mut self.ports[port].announcing.encoder {
+            encoder.push(&frame);
+        }
+        while let Some(length) = self.ports[port].announcing.encoder.as_mut().and_then(|own| own.pull(&mut payload)) {
+            // A notice that finds no room is no speech: it is counted as a packet the outbox refused.
+            let _refused_is_counted = self.send_mixed(port, &payload[..length], now, out);
+        }
+    }
+
+    /// It has sounded, or speech takes the channel. `finish` lowers the transmitter.
+    pub(super) fn stop_notice(&mut self, port: PortSlot) {
+        let announcing = &mut self.ports[port].announcing;
+        announcing.playing = None;
+        if let Some(encoder) = announcing.encoder.take() {
+            self.codecs.give_encoder(encoder);
+        }
+    }
+}
+
+fn tone_of(notice: Notice) -> Tone {
+    match notice {
+        Notice::Linked | Notice::Restored => Tone::Linked,
+        Notice::Unlinked | Notice::PartnerLost => Tone::Unlinked,
+        Notice::ExpiresSoon => Tone::TalkLimit,
+        Notice::NotSecure => Tone::Reminder,
+    }
+}
+
+/// More news than these in one talk is noise.
+const WAITING_MAX: usize = 4;

@@ -1,0 +1,389 @@
+//! Packets in: whose they are, what they say of the key, and where they go from here. The life of a packet begins in
+//! [`Shard::take_packet`]; every early return is a discard with its reason.
+
+use std::net::SocketAddr;
+
+use crate::domain::audio::Level;
+use crate::domain::floor::{BurstEnd, MissCause};
+use crate::domain::port::ReceiveKeying;
+use crate::domain::report::{MediaLimit, Report};
+use crate::domain::time::{FRAME_MS, MonoTime};
+use crate::wire::DATAGRAM_BYTES_MAX;
+use crate::wire::rtcp::RtcpSummary;
+use crate::wire::rtp::RtpPacket;
+use crate::wire::rtp_extension::Elements;
+use crate::wire::telephone_event::TelephoneEvent;
+
+use super::burst::TalkState;
+use super::codec::PACKET_SAMPLES_MAX;
+use super::delay::Delayed;
+use super::discard::Discard;
+use super::fan_out::Spoken;
+use super::keying::{Cue, KeyChange};
+use super::level;
+use super::outbox::Outbox;
+use super::receiver::Arrival;
+use super::shard::Shard;
+use super::slab::{BurstSlot, GroupSlot, PortSlot};
+
+impl Shard {
+    pub(super) fn take_packet(
+        &mut self,
+        port: PortSlot,
+        source: SocketAddr,
+        packet: &[u8],
+        now: MonoTime,
+        out: &mut Outbox,
+    ) -> Result<(), Discard> {
+        let open = self.ports.get_mut(port).ok_or(Discard::NoPort)?;
+        if packet.len() > DATAGRAM_BYTES_MAX {
+            return Err(Discard::TooLong);
+        }
+        let packet = RtpPacket::parse(packet).map_err(|_| Discard::Malformed)?;
+        let header = packet.header;
+        let arrival = Arrival { ssrc: header.ssrc, sequence: header.sequence, timestamp: header.timestamp };
+        let accepted = open.receiver.accept(source, arrival, now)?;
+        self.counters.received += 1;
+        open.sign_at = now;
+        open.streams += u32::from(accepted.new_stream);
+        let elements = Elements::read(packet.extension, &open.spec.extension);
+        let event = (open.spec.events == Some(header.payload_type)).then(|| TelephoneEvent::parse(packet.payload));
+        let format = open.spec.payloads.iter().find(|payload| payload.number == header.payload_type);
+        let format = format.map(|payload| payload.format);
+        if accepted.latched {
+            let id = open.spec.port;
+            out.push_latch(port, source);
+            self.report(Report::Latched { port: id, address: source, at: now }, out);
+        }
+        self.take_keying(port, &elements, now, out);
+        if self.ports[port].keyer.is_deaf(now) {
+            return Err(Discard::Inhibited);
+        }
+        if let Some(event) = event {
+            let key = event.and_then(|event| key_of(&event)).ok_or(Discard::NotKeyed)?;
+            self.cue(port, Cue::Event(key), now, out);
+            return Ok(());
+        }
+        let format = format.ok_or(Discard::UnknownPayload)?;
+        let key = elements.keying.map(|keying| keying.ptt || keying.cor);
+        if packet.payload.len() <= PAUSE_BYTES {
+            self.cue(port, Cue::Pause { key }, now, out);
+            return Ok(());
+        }
+        self.set_format(port, format, now, out);
+        let level = elements.level.map(|level| level.level).or_else(|| self.vox_level(port, packet.payload));
+        self.cue(port, Cue::Audio { key, level }, now, out);
+        let delayed = Delayed {
+            sequence: accepted.sequence,
+            timestamp: header.timestamp,
+            level: elements.level,
+            arrived_at: now,
+        };
+        self.take_audio(port, delayed, packet.payload, now, out)
+    }
+
+    /// A packet of a talker: at once, or after the delay that tells speech from a short key and from a tail.
+    fn take_audio(
+        &mut self,
+        port: PortSlot,
+        packet: Delayed,
+        payload: &[u8],
+        now: MonoTime,
+        out: &mut Outbox,
+    ) -> Result<(), Discard> {
+        let open = &mut self.ports[port];
+        if !open.keyer.is_keyed() && !open.keyer.is_candidate() {
+            return Err(Discard::NotKeyed);
+        }
+        open.packet_at = now;
+        let Some(delay) = &mut open.delay else {
+            return if open.keyer.is_keyed() {
+                self.say(port, packet, payload, now, out)
+            } else {
+                Err(Discard::NotKeyed)
+            };
+        };
+        if !delay.push(packet, payload) {
+            return Err(Discard::Full);
+        }
+        self.drain_delay(port, now, out);
+        Ok(())
+    }
+
+    /// What is certainly speech by now: followed by as much as may be squelch tail.
+    fn drain_delay(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
+        let open = &self.ports[port];
+        if open.keyer.is_keyed() {
+            let tail_ns = u64::from(open.spec.receive.tail_ms) * 1_000_000;
+            let speech_until = MonoTime(open.packet_at.plus_ms(FRAME_MS).0.saturating_sub(tail_ns));
+            self.say_delayed(port, speech_until, now, out);
+        }
+    }
+
+    fn say_delayed(&mut self, port: PortSlot, before: MonoTime, now: MonoTime, out: &mut Outbox) {
+        let Some(mut delay) = self.ports[port].delay.take() else { return };
+        while let Some((packet, payload)) = delay.pop_before(before) {
+            if let Err(why) = self.say(port, packet, payload, now, out) {
+                self.counters.discard(why);
+            }
+        }
+        self.ports[port].delay = Some(delay);
+    }
+
+    fn say(
+        &mut self,
+        port: PortSlot,
+        packet: Delayed,
+        payload: &[u8],
+        now: MonoTime,
+        out: &mut Outbox,
+    ) -> Result<(), Discard> {
+        let open = &self.ports[port];
+        if open.voted_out {
+            return Err(Discard::VotedOut);
+        }
+        let burst = open.burst.ok_or(Discard::NoFloor)?;
+        let spoken = Spoken {
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            stream: open.stream(),
+            level: packet.level,
+            payload,
+        };
+        self.speak(burst, &spoken, now, out);
+        Ok(())
+    }
+
+    fn take_keying(&mut self, port: PortSlot, elements: &Elements, now: MonoTime, out: &mut Outbox) {
+        let open = &mut self.ports[port];
+        if !elements.talker.is_empty() {
+            open.wire_talker = elements.talker;
+        }
+        let Some(keying) = elements.keying else { return };
+        if keying.emergency && !open.wire_emergency {
+            open.wire_emergency = true;
+            let report = Report::EmergencyKeyed { port: open.spec.port, talker: open.talker(), at: now };
+            self.report(report, out);
+            self.weigh_emergency(port, now, out);
+        }
+        let open = &mut self.ports[port];
+        let change = match (keying.granted, keying.busy) {
+            (true, _) => open.transmit.grant(now),
+            (false, true) => open.transmit.deny(now),
+            (false, false) => return,
+        };
+        self.apply_transmit(port, change, now, out);
+        self.pump(port, now, out);
+    }
+
+    /// A talker that changes its format in mid-burst has begun another one.
+    fn set_format(&mut self, port: PortSlot, format: crate::domain::audio::Format, now: MonoTime, out: &mut Outbox) {
+        let open = &mut self.ports[port];
+        if open.format_in == format {
+            return;
+        }
+        open.format_in = format;
+        if let Some(burst) = open.burst {
+            let keyed_at = open.keyed_at;
+            self.end_burst(burst, BurstEnd::Released, now, out);
+            self.key(port, keyed_at, now, out);
+        }
+    }
+
+    /// A VOX port whose packets name no level has a decoder for it.
+    fn vox_level(&mut self, port: PortSlot, payload: &[u8]) -> Option<Level> {
+        let open = &mut self.ports[port];
+        if open.spec.receive.keying != ReceiveKeying::Vox {
+            return None;
+        }
+        let mut samples = [0; PACKET_SAMPLES_MAX];
+        let length = open.vox.as_mut()?.decode(payload, &mut samples).ok()?;
+        Some(level::level(&samples[..length]))
+    }
+
+    fn cue(&mut self, port: PortSlot, cue: Cue, now: MonoTime, out: &mut Outbox) {
+        let change = self.ports[port].keyer.handle_cue(cue, now);
+        self.apply_key(port, change, now, out);
+    }
+
+    pub(super) fn apply_key(&mut self, port: PortSlot, change: KeyChange, now: MonoTime, out: &mut Outbox) {
+        match change {
+            KeyChange::None | KeyChange::Candidate => {}
+            KeyChange::Keyed { since } => self.keyed(port, since, now, out),
+            KeyChange::TooShort { .. } => {
+                let cleared = self.ports[port].delay.as_mut().map_or(0, super::delay::DelayLine::clear);
+                for _ in 0..cleared {
+                    self.counters.discard(Discard::TooShort);
+                }
+            }
+            KeyChange::Unkeyed { cause, tail_from } => self.unkeyed(port, cause, tail_from, now, out),
+            KeyChange::OverLimit => {
+                if let Some(burst) = self.ports[port].burst {
+                    self.time_out(burst, now, out);
+                }
+            }
+        }
+    }
+
+    /// The port's own talk limit has passed: patches homed elsewhere did not know it.
+    fn time_out(&mut self, burst: BurstSlot, now: MonoTime, out: &mut Outbox) {
+        for at in 0..self.bursts[burst].lists.talks.len() {
+            let talk = self.bursts[burst].lists.talks[at];
+            if matches!(talk.state, TalkState::Granted { .. }) {
+                self.release(burst, talk.patch, BurstEnd::TimedOut, now, out);
+            }
+        }
+    }
+
+    fn keyed(&mut self, port: PortSlot, since: MonoTime, now: MonoTime, out: &mut Outbox) {
+        let open = &mut self.ports[port];
+        open.keyed_at = since;
+        if !open.proven {
+            open.proven = true;
+            let report = Report::Proven { port: open.spec.port, at: now };
+            self.report(report, out);
+        }
+        if let Some(group) = self.voting_group(port) {
+            let heard = self.groups[group].receiving.filter(|other| *other != port);
+            if heard.is_some_and(|other| self.ports.get(other).is_some_and(|other| other.burst.is_some())) {
+                self.ports[port].voted_out = true;
+                return;
+            }
+            self.groups[group].receiving = Some(port);
+        }
+        self.key(port, since, now, out);
+    }
+
+    fn unkeyed(&mut self, port: PortSlot, cause: BurstEnd, tail_from: MonoTime, now: MonoTime, out: &mut Outbox) {
+        self.say_delayed(port, tail_from, now, out);
+        self.drop_tail(port);
+        let open = &mut self.ports[port];
+        open.voted_out = false;
+        open.wire_talker = crate::domain::talker::Alias::default();
+        if let Some(burst) = open.burst {
+            self.remember_level(burst, port);
+            self.end_burst(burst, cause, now, out);
+        }
+        self.take_over(port, now, out);
+    }
+
+    /// Declared squelch tail is no speech, but what is dropped is counted at everybody who would have heard it.
+    fn drop_tail(&mut self, port: PortSlot) {
+        let open = &mut self.ports[port];
+        let packet_ms = u32::from(open.format_in.packet_ms);
+        let dropped = open.delay.as_mut().map_or(0, super::delay::DelayLine::clear) as u32;
+        let Some(burst) = open.burst.filter(|_| dropped > 0) else { return };
+        for _ in 0..dropped {
+            self.counters.discard(Discard::SquelchTail);
+        }
+        for at in 0..self.bursts[burst].lists.ears.len() {
+            let ear = self.bursts[burst].lists.ears[at];
+            if let Some(ear) = self.ports.get_mut(ear).and_then(|ear| ear.hearing.ear_mut(burst)) {
+                ear.miss(dropped * packet_ms, MissCause::SquelchTail);
+            }
+        }
+    }
+
+    /// The copy that was heard has stopped: another gateway that still receives the talker goes on.
+    fn take_over(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
+        let Some(group) = self.voting_group(port) else { return };
+        if self.groups[group].receiving != Some(port) {
+            return;
+        }
+        self.groups[group].receiving = None;
+        let next = self.groups[group].ports.iter().copied().find(|other| {
+            *other != port && self.ports.get(*other).is_some_and(|other| other.voted_out && other.keyer.is_keyed())
+        });
+        if let Some(next) = next {
+            self.groups[group].receiving = Some(next);
+            self.ports[next].voted_out = false;
+            let since = self.ports[next].keyed_at;
+            self.key(next, since, now, out);
+        }
+    }
+
+    /// Every 20 ms: keys that went silent, copies that stall.
+    pub(super) fn tick_keys(&mut self, now: MonoTime, out: &mut Outbox) {
+        for index in 0..self.ports.capacity() {
+            let Some(port) = self.ports.slot_at(index) else { continue };
+            let change = self.ports[port].keyer.tick(now);
+            self.apply_key(port, change, now, out);
+        }
+        for index in 0..self.groups.capacity() {
+            let Some(group) = self.groups.slot_at(index) else { continue };
+            self.check_copy(group, now, out);
+        }
+    }
+
+    /// A copy that stalls while another one arrives gives way before its key has timed out.
+    fn check_copy(&mut self, group: GroupSlot, now: MonoTime, out: &mut Outbox) {
+        let Some(heard) = self.groups[group].receiving else { return };
+        let fresh = |port: &super::port::Port| now.ms_since(port.packet_at) < COPY_FRESH_MS;
+        let other_arrives = self.groups[group]
+            .ports
+            .iter()
+            .any(|port| *port != heard && self.ports.get(*port).is_some_and(|port| port.voted_out && fresh(port)));
+        let Some(stalled) = self.ports.get_mut(heard) else { return };
+        if !other_arrives || now.ms_since(stalled.packet_at) < COPY_STALLS_MS {
+            return;
+        }
+        let Some(burst) = stalled.burst else { return };
+        stalled.voted_out = true;
+        self.end_burst(burst, BurstEnd::Silence, now, out);
+        self.take_over(heard, now, out);
+    }
+
+    /// The talkgroup whose voice this radio is one copy of.
+    fn voting_group(&self, port: PortSlot) -> Option<GroupSlot> {
+        let open = &self.ports[port];
+        let group = open.spec.group.filter(|_| open.is_radio())?;
+        self.group_by_id.get(&group).copied()
+    }
+
+    pub(super) fn take_rtcp(
+        &mut self,
+        port: PortSlot,
+        source: SocketAddr,
+        packet: &[u8],
+        now: MonoTime,
+        _out: &mut Outbox,
+    ) -> Result<(), Discard> {
+        let open = self.ports.get_mut(port).ok_or(Discard::NoPort)?;
+        open.receiver.accept_control(source, now)?;
+        let summary = RtcpSummary::parse(packet, open.sender.ssrc()).map_err(|_| Discard::Malformed)?;
+        (open.sign_at, open.signed) = (now, true);
+        if let (Some(ssrc), Some(sender)) = (summary.reporter, summary.sender) {
+            open.receiver.handle_sender_report(ssrc, sender.ntp.0, now);
+        }
+        Ok(())
+    }
+
+    /// Counted each time, told at most every ten seconds.
+    pub(super) fn tell_rate_limit(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
+        self.counters.limit(MediaLimit::PacketRate);
+        let Some(open) = self.ports.get_mut(port) else { return };
+        if open.limit_told_at.is_some_and(|told| now.ms_since(told) < LIMIT_TOLD_EVERY_MS) {
+            return;
+        }
+        open.limit_told_at = Some(now);
+        let report = Report::LimitHit { limit: MediaLimit::PacketRate, port: Some(open.spec.port), at: now };
+        self.report(report, out);
+    }
+}
+
+/// `*` keys and `#` lets go, at their start: what telephones and radio gateways agree on most.
+fn key_of(event: &TelephoneEvent) -> Option<bool> {
+    match event.digit() {
+        Some('*') => Some(true),
+        Some('#') => Some(false),
+        Some(_) | None => None,
+    }
+}
+
+/// An Opus frame of its header alone says that the talker pauses (RFC 6716 section 3.1); no other codec has one.
+const PAUSE_BYTES: usize = 1;
+/// A copy whose next packets are three frames late has stopped.
+const COPY_STALLS_MS: u64 = 60;
+/// Another copy is alive if its latest packet is at most two frames old.
+const COPY_FRESH_MS: u64 = 40;
+const LIMIT_TOLD_EVERY_MS: u64 = 10_000;

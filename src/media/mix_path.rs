@@ -1,0 +1,192 @@
+//! The tick's sound: each burst that somebody needs is decoded once, each distinct mix is summed and encoded once.
+//! Relayed packets have left long before. A port hears neither its own burst nor what the routes do not allow, because
+//! only its ears are summed.
+
+use crate::domain::audio::{Frame, MIX_FRAME};
+use crate::domain::floor::MissCause;
+use crate::domain::report::MediaLimit;
+use crate::domain::time::{FRAME_MS, MonoTime};
+
+use super::codec::PAYLOAD_BYTES_MAX;
+use super::fan_out::NotSent;
+use super::hearing::{Mode, Stage};
+use super::level::Leveller;
+use super::mixer::Mix;
+use super::outbox::Outbox;
+use super::playout::{Heard, Playout};
+use super::shard::Shard;
+use super::slab::{BurstSlot, PortSlot};
+
+impl Shard {
+    /// Somebody needs the burst decoded from now on. Without a decoder its ears in a mix miss it, counted there.
+    pub(super) fn need_decoded(&mut self, burst: BurstSlot) {
+        let open = &mut self.bursts[burst];
+        if open.playout.is_some() {
+            return;
+        }
+        let Some(jitter) = self.spare_jitters.pop() else {
+            self.counters.limit(MediaLimit::JitterBuffers);
+            return;
+        };
+        match self.codecs.take_decoder(open.format) {
+            Ok(decoder) => open.playout = Some(Playout::new(open.format, jitter, decoder)),
+            Err(_) => {
+                self.counters.limit(MediaLimit::Decoders);
+                self.spare_jitters.push(jitter);
+            }
+        }
+    }
+
+    /// Its decoder and jitter buffer go back.
+    pub(super) fn give_playout(&mut self, burst: BurstSlot) {
+        if let Some(playout) = self.bursts[burst].playout.take() {
+            let (jitter, decoder) = playout.into_parts();
+            self.spare_jitters.push(jitter);
+            self.codecs.give_decoder(decoder);
+        }
+    }
+
+    /// Whether a talker is brought to the usual level is decided as its burst begins, from what was learnt of it.
+    pub(super) fn prepare_level(&mut self, burst: BurstSlot, port: PortSlot) {
+        let open = &self.ports[port];
+        if !open.spec.level {
+            // Half the pool stays for mixes; the detectors use the rest.
+            if self.spare_jitters.len() > self.bursts.capacity().min(self.mixes.len()) / 2 {
+                self.need_decoded(burst);
+            }
+            return;
+        }
+        let learnt = open.learnt;
+        self.need_decoded(burst);
+        let talk = &mut self.bursts[burst];
+        talk.leveller = Some(Leveller::new(learnt));
+        talk.levelled = learnt.is_some_and(|gain| gain.0.abs() >= LEVEL_FROM);
+    }
+
+    /// What its talker taught.
+    pub(super) fn remember_level(&mut self, burst: BurstSlot, port: PortSlot) {
+        if let Some(learnt) = self.bursts[burst].leveller.as_ref().and_then(Leveller::learnt) {
+            self.ports[port].learnt = Some(learnt);
+        }
+    }
+
+    /// All of it, in order.
+    pub(super) fn mix(&mut self, now: MonoTime, out: &mut Outbox) {
+        self.decode_bursts(now);
+        self.mixes.begin();
+        for index in 0..self.ports.capacity() {
+            let Some(port) = self.ports.slot_at(index) else { continue };
+            if self.ports[port].hearing.mode() == Mode::Mix {
+                self.place(port);
+            }
+        }
+        for group in 0..self.mixes.len() {
+            if !self.mixes.group(group).members.is_empty() {
+                self.send_group(group, now, out);
+            }
+        }
+        self.mixes.end(&mut self.codecs);
+    }
+
+    fn decode_bursts(&mut self, now: MonoTime) {
+        for index in 0..self.bursts.capacity() {
+            let Some(burst) = self.bursts.slot_at(index) else { continue };
+            let open = &mut self.bursts[burst];
+            let Some(playout) = &mut open.playout else {
+                open.clear_frame();
+                continue;
+            };
+            open.frame_heard = playout.frame(now, &mut open.frame);
+            if matches!(open.frame_heard, Heard::Voice | Heard::Concealed) {
+                self.counters.decoded += 1;
+            }
+            let speaking = playout.is_speaking();
+            if let Some(leveller) = &mut open.leveller {
+                let mut copy = open.frame;
+                leveller.apply(&mut copy, speaking);
+                if open.levelled {
+                    open.frame = copy;
+                }
+            }
+        }
+    }
+
+    /// Finds the group of a port that hears a mix.
+    fn place(&mut self, port: PortSlot) {
+        let open = &mut self.ports[port];
+        self.mixes.wanted.clear();
+        for ear in open.hearing.ears_mut().iter_mut().filter(|ear| ear.chosen && ear.stage != Stage::Over) {
+            if self.bursts.get(ear.burst).is_some_and(|burst| burst.playout.is_some()) {
+                self.mixes.wanted.push((ear.burst, ear.gain));
+            } else {
+                ear.miss(FRAME_MS as u32, MissCause::Full);
+            }
+        }
+        if self.mixes.wanted.is_empty() {
+            open.mix_group = None;
+            return;
+        }
+        let format = open.format_out();
+        open.mix_group = self.mixes.place(port, open.mix_group, format, &mut self.codecs);
+        if open.mix_group.is_none() {
+            self.counters.limit(MediaLimit::Encoders);
+            for ear in open.hearing.ears_mut().iter_mut().filter(|ear| ear.chosen && ear.stage == Stage::Live) {
+                ear.miss(FRAME_MS as u32, MissCause::Full);
+            }
+        }
+    }
+
+    /// Sums, encodes once, sends to each member.
+    fn send_group(&mut self, group: usize, now: MonoTime, out: &mut Outbox) {
+        let mut sum = Mix::default();
+        let (mut sounds, mut speech) = (false, false);
+        for (burst, gain) in &self.mixes.group(group).parts {
+            let burst = &self.bursts[*burst];
+            sounds |= burst.frame_heard != Heard::NotYet;
+            speech |= burst.playout.as_ref().is_some_and(Playout::is_speaking);
+            sum.add(&burst.frame, *gain);
+        }
+        if !sounds {
+            return;
+        }
+        let mut frame: Frame = [0; MIX_FRAME];
+        sum.all(&mut frame);
+        let mut payload = [0; PAYLOAD_BYTES_MAX];
+        let Some(encoder) = self.mixes.encoder(group) else { return };
+        encoder.push(&frame);
+        while let Some(length) = self.mixes.encoder(group).and_then(|encoder| encoder.pull(&mut payload)) {
+            self.counters.encoded += 1;
+            for at in 0..self.mixes.group(group).members.len() {
+                let member = self.mixes.group(group).members[at];
+                self.send_mix_to(member, speech, &payload[..length], now, out);
+            }
+        }
+    }
+
+    fn send_mix_to(&mut self, port: PortSlot, speech: bool, payload: &[u8], now: MonoTime, out: &mut Outbox) {
+        let packet_ms = u32::from(self.ports[port].format_out().packet_ms);
+        if self.ports[port].needs_hold() {
+            // One voice on a radio: its highest rank is whose hold it is.
+            let ears = self.ports[port].hearing.ears().iter();
+            let first = ears.filter(|ear| ear.chosen && ear.stage != Stage::Over).map(|ear| ear.burst).next();
+            if let Some(burst) = first {
+                self.hold_mixed(port, burst, speech, payload, now, out);
+            }
+            return;
+        }
+        let sent = self.send_mixed(port, payload, now, out);
+        let bursts = &self.bursts;
+        let ears = self.ports[port].hearing.ears_mut().iter_mut();
+        let sounding = |burst: BurstSlot| bursts.get(burst).is_some_and(|burst| burst.frame_heard != Heard::NotYet);
+        for ear in ears.filter(|ear| ear.chosen && ear.stage != Stage::Over && sounding(ear.burst)) {
+            match sent {
+                Ok(()) => ear.hear(packet_ms),
+                Err(NotSent::NoPeer) => ear.miss(packet_ms, MissCause::NoPeer),
+                Err(NotSent::NoRoom | NotSent::Refused) => ear.miss(packet_ms, MissCause::Full),
+            }
+        }
+    }
+}
+
+/// A talker within 6 dB of the usual level is relayed as he is [hundredths of a dB].
+const LEVEL_FROM: i16 = 600;
