@@ -18,6 +18,7 @@ pub mod routes;
 pub mod sharing;
 pub mod state;
 
+pub use control::Control;
 pub use deadlines::deadlines;
 pub use decide::decide;
 pub use evolve::evolve;

@@ -225,6 +225,6 @@ fn sort(table: &mut RouteTable) {
 }
 
 /// A table's entries by id.
-fn by_id<'a, T, I: Ord>(list: &'a [T], id: impl Fn(&T) -> I) -> BTreeMap<I, &'a T> {
+fn by_id<T, I: Ord>(list: &[T], id: impl Fn(&T) -> I) -> BTreeMap<I, &T> {
     list.iter().map(|item| (id(item), item)).collect()
 }
