@@ -173,7 +173,7 @@ impl Shard {
     /// Nothing of the burst is played at this port any more.
     pub(super) fn cut_ear(&mut self, burst: BurstSlot, port: PortSlot) {
         self.purge_hold(port, burst, MissCause::Cut);
-        self.cuts.ports.push(port);
+        self.cuts.note_port(port);
         if let Some(ear) = self.ports[port].hearing.ear_mut(burst) {
             ear.miss(0, MissCause::Cut);
             ear.stage = Stage::Over;

@@ -25,6 +25,8 @@ use super::slab::{BurstSlot, GroupSlot, LegSlot, PatchSlot, PortSlot};
 /// What a batch of orders has cut, for the outbox; and what was revoked lately, for frames still in a ring.
 #[derive(Debug, Default)]
 pub(super) struct Cuts {
+    /// A batch is being applied; outside of one nothing is collected.
+    pub collecting: bool,
     /// Ports at which an ear was cut: a mix waiting for them may hold it.
     pub ports: Vec<PortSlot>,
     /// Bursts that lost a patch.
@@ -44,6 +46,12 @@ impl Cuts {
         } else {
             self.revoked[self.next] = (burst, patch);
             self.next = (self.next + 1) % REVOKED_KEPT;
+        }
+    }
+    /// An ear at this port was cut.
+    pub(super) fn note_port(&mut self, port: PortSlot) {
+        if self.collecting {
+            self.ports.push(port);
         }
     }
     /// Whether a frame of it comes too late.

@@ -152,11 +152,13 @@ impl Shard {
     /// Applies all of a batch. Nothing that the new routes forbid is left in the outbox afterwards; the caller
     /// reports `Applied` once it has flushed.
     pub fn handle_orders(&mut self, batch: &OrderBatch, now: MonoTime, out: &mut Outbox) {
+        self.cuts.collecting = true;
         for order in &batch.orders {
             self.apply_order(order, now, out);
         }
         self.reconcile(now, out);
         self.purge(out);
+        self.cuts.collecting = false;
         self.settle_bursts(now, out);
     }
 

@@ -285,11 +285,28 @@ impl Bench {
 
     /// 20 ms pass.
     pub fn tick(&mut self) {
+        self.tick_unflushed();
+        self.flush();
+    }
+
+    pub fn tick_unflushed(&mut self) {
         self.now = self.now.plus_ms(20);
         for at in 0..self.shards.len() {
             self.shards[at].tick(self.now, &mut self.outs[at]);
         }
-        self.flush();
+    }
+
+    /// What waits leaves; frames for other shards come back to be delivered by hand.
+    pub fn flush_packets(&mut self) -> Vec<(ShardId, ShardId, Vec<u8>)> {
+        for at in 0..self.shards.len() {
+            self.collect(at);
+        }
+        self.rings.drain(..).collect()
+    }
+
+    pub fn deliver(&mut self, (from, to, frame): &(ShardId, ShardId, Vec<u8>)) {
+        let at = usize::from(to.0);
+        self.shards[at].handle_trunk(*from, frame, self.now, &mut self.outs[at]);
     }
 
     pub fn pass_ms(&mut self, ms: u64) {

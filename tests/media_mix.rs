@@ -1,0 +1,236 @@
+//! Mixing and transcoding by content: what is decoded from the packets a listener got holds the talkers' tones, at
+//! their level, and never its own.
+
+mod media;
+
+use std::f32::consts::TAU;
+
+use crosspatch::domain::audio::{Codec, Format, Frame, Gain, MIX_FRAME};
+use crosspatch::domain::order::{LegSpec, Order};
+use crosspatch::domain::port::{Overlap, PortSpec};
+use crosspatch::domain::report::{MediaLimit, Report};
+use crosspatch::media::codec::{Decoder, Encoder, PACKET_SAMPLES_MAX, PAYLOAD_BYTES_MAX};
+use crosspatch::media::limits::ShardLimits;
+use media::{Bench, leg, patch, phone, radio};
+
+/// A talker of one tone, in its port's own codec.
+struct Tone {
+    port: u128,
+    hz: f32,
+    at: usize,
+    encoder: Encoder,
+}
+
+impl Tone {
+    fn new(port: &PortSpec, hz: f32) -> Self {
+        Self { port: port.port.0, hz, at: 0, encoder: Encoder::new(port.payloads[0].format).unwrap() }
+    }
+
+    /// One packet on its way; 20 ms formats only.
+    fn say(&mut self, bench: &mut Bench) {
+        let frame: Frame =
+            std::array::from_fn(|n| (PEAK * (TAU * self.hz * (self.at + n) as f32 / 16_000.0).sin()) as i16);
+        self.at += MIX_FRAME;
+        let mut payload = [0; PAYLOAD_BYTES_MAX];
+        self.encoder.push(&frame);
+        let length = self.encoder.pull(&mut payload).unwrap();
+        bench.talk(self.port, &payload[..length]);
+    }
+}
+
+const PEAK: f32 = 4_000.0;
+
+/// What a port would play, from the moment its mix has settled.
+fn decoded(bench: &Bench, port: &PortSpec) -> Vec<i16> {
+    let mut decoder = Decoder::new(port.payloads[0].format).unwrap();
+    let mut sound = Vec::new();
+    let mut samples = [0; PACKET_SAMPLES_MAX];
+    for packet in bench.heard(port.port.0) {
+        let count = decoder.decode(&packet.payload, &mut samples).unwrap();
+        sound.extend_from_slice(&samples[..count]);
+    }
+    sound
+}
+
+/// Level of one frequency against the talkers' own [dB].
+fn level_db(sound: &[i16], hz: f32) -> f32 {
+    let (mut sine, mut cosine) = (0f32, 0f32);
+    for (at, sample) in sound.iter().enumerate() {
+        let phase = TAU * hz * at as f32 / 16_000.0;
+        sine += f32::from(*sample) * phase.sin();
+        cosine += f32::from(*sample) * phase.cos();
+    }
+    let amplitude = 2.0 * (sine * sine + cosine * cosine).sqrt() / sound.len() as f32;
+    20.0 * (amplitude.max(1e-3) / PEAK).log10()
+}
+
+/// The last second but a little.
+fn settled(sound: &[i16]) -> &[i16] {
+    assert!(sound.len() > 20_000, "only {} samples were heard", sound.len());
+    &sound[sound.len() - 16_000 - 1_600..sound.len() - 1_600]
+}
+
+fn talk_together(bench: &mut Bench, tones: &mut [Tone], packets: usize) {
+    for _ in 0..packets {
+        for tone in tones.iter_mut() {
+            tone.say(bench);
+        }
+        bench.tick();
+    }
+}
+
+#[test]
+fn every_codec_is_heard_in_every_other_at_its_level() {
+    let codecs = [Codec::Opus, Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::L16];
+    for talking in codecs {
+        let mut ports = vec![phone(1, talking)];
+        ports.extend(codecs.iter().enumerate().map(|(at, codec)| phone(2 + at as u128, *codec)));
+        let mut bench = Bench::patched(&ports);
+        let mut tones = [Tone::new(&ports[0], 700.0)];
+        talk_together(&mut bench, &mut tones, 100);
+        for port in &ports[1..] {
+            let sound = decoded(&bench, port);
+            let level = level_db(settled(&sound), 700.0);
+            assert!(level.abs() < 1.5, "{talking:?} to {:?}: {level:.1} dB", port.payloads[0].format.codec);
+        }
+    }
+}
+
+#[test]
+fn a_g711_and_an_opus_talker_are_both_heard_by_an_l16_listener_at_their_level() {
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Opus), phone(3, Codec::L16)];
+    let mut bench = Bench::patched(&ports);
+    let mut tones = [Tone::new(&ports[0], 500.0), Tone::new(&ports[1], 1_300.0)];
+    talk_together(&mut bench, &mut tones, 100);
+    let sound = decoded(&bench, &ports[2]);
+    let levels = [500.0, 1_300.0, 900.0].map(|hz| level_db(settled(&sound), hz));
+    assert!(levels[0].abs() < 1.5 && levels[1].abs() < 1.5, "{levels:?}");
+    assert!(levels[2] < -40.0, "something else sounds: {levels:?}");
+}
+
+#[test]
+fn a_talker_hears_the_others_and_not_itself() {
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::G722), phone(3, Codec::L16)];
+    let mut bench = Bench::patched(&ports);
+    let mut tones = [Tone::new(&ports[0], 500.0), Tone::new(&ports[1], 1_300.0)];
+    talk_together(&mut bench, &mut tones, 100);
+    let (one, two) = (decoded(&bench, &ports[0]), decoded(&bench, &ports[1]));
+    assert!(level_db(settled(&one), 1_300.0).abs() < 1.5 && level_db(settled(&one), 500.0) < -40.0);
+    assert!(level_db(settled(&two), 500.0).abs() < 1.5 && level_db(settled(&two), 1_300.0) < -40.0);
+}
+
+#[test]
+fn gain_of_the_listeners_leg_and_trim_of_the_talkers_port_add_up() {
+    let mut ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu), phone(3, Codec::Pcmu)];
+    ports[0].trim = Gain(-300);
+    let mut bench = Bench::new();
+    bench.open(&ports);
+    bench.order([
+        Order::OpenPatch(patch(1)),
+        Order::Join(leg(1, &ports[0])),
+        Order::Join(LegSpec { gain: Gain(600), ..leg(1, &ports[1]) }),
+        Order::Join(leg(1, &ports[2])),
+    ]);
+    let mut tones = [Tone::new(&ports[0], 700.0)];
+    talk_together(&mut bench, &mut tones, 100);
+    let levels = [1, 2].map(|at: usize| level_db(settled(&decoded(&bench, &ports[at])), 700.0));
+    assert!((levels[0] - 3.0).abs() < 1.0 && (levels[1] + 3.0).abs() < 1.0, "{levels:?}");
+}
+
+#[test]
+fn equal_listeners_share_one_encoder_however_many_they_are() {
+    let mut ports = vec![phone(1, Codec::Pcmu), phone(2, Codec::Pcmu)];
+    ports.extend((3..33).map(|number| phone(number, Codec::Opus)));
+    let mut bench = Bench::patched(&ports);
+    let mut tones = [Tone::new(&ports[0], 500.0), Tone::new(&ports[1], 1_300.0)];
+    talk_together(&mut bench, &mut tones, 50);
+    let counters = bench.counters();
+    // Two talkers hear one another, thirty hear both.
+    assert!(counters.encoded <= 3 * 50, "{} frames encoded", counters.encoded);
+    assert!(counters.decoded <= 2 * 50, "{} frames decoded", counters.decoded);
+    assert!(counters.mixed > 30 * 40, "{} packets", counters.mixed);
+}
+
+#[test]
+fn a_second_talker_moves_a_listener_from_relay_to_mix_and_it_stays_there() {
+    let ports = [phone(1, Codec::Opus), phone(2, Codec::Opus), phone(3, Codec::Opus)];
+    let mut bench = Bench::patched(&ports);
+    let (mut one, mut two) = (Tone::new(&ports[0], 500.0), Tone::new(&ports[1], 1_300.0));
+    for at in 0..150 {
+        one.say(&mut bench);
+        if (50..80).contains(&at) {
+            two.say(&mut bench);
+        }
+        bench.tick();
+    }
+    // The listener until the second talker keys, each talker the other all the time.
+    assert_eq!(bench.counters().relayed, 51 + 150 + 30);
+    let sound = decoded(&bench, &ports[2]);
+    assert!(level_db(settled(&sound), 500.0).abs() < 1.5);
+}
+
+#[test]
+fn the_last_words_of_a_mixed_burst_are_played_after_it_has_ended() {
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::L16)];
+    let mut bench = Bench::patched(&ports);
+    let mut tones = [Tone::new(&ports[0], 700.0)];
+    talk_together(&mut bench, &mut tones, 50);
+    bench.pass_ms(1_000);
+    let sound = decoded(&bench, &ports[1]);
+    let loud = sound.iter().filter(|sample| sample.unsigned_abs() > 400).count();
+    assert!(loud > 50 * 280, "{loud} loud samples of {}", 50 * 320);
+    let outcome = bench.outcome_of(2).unwrap();
+    assert!(outcome.heard_ms >= 1_000 && outcome.missed_ms == 0, "{outcome:?}");
+    let before = bench.heard(2).len();
+    bench.pass_ms(2_000);
+    assert_eq!(bench.heard(2).len(), before, "packets outside a burst");
+}
+
+#[test]
+fn a_radio_that_needs_another_codec_hears_one_voice() {
+    let ports = [phone(1, Codec::L16), phone(2, Codec::L16), radio(3, Codec::Pcmu)];
+    assert_eq!(ports[2].transmit.overlap, Overlap::One);
+    let mut bench = Bench::patched(&ports);
+    let mut tones = [Tone::new(&ports[0], 500.0), Tone::new(&ports[1], 1_300.0)];
+    talk_together(&mut bench, &mut tones, 100);
+    let sound = decoded(&bench, &ports[2]);
+    assert!(level_db(settled(&sound), 500.0).abs() < 1.5);
+    assert!(level_db(settled(&sound), 1_300.0) < -40.0, "two voices on a radio");
+}
+
+#[test]
+fn other_packet_times_are_heard_whole() {
+    let mut slow = phone(2, Codec::Pcmu);
+    slow.payloads[0].format = Format { packet_ms: 60, ..slow.payloads[0].format };
+    let mut quick = phone(3, Codec::L16);
+    quick.payloads[0].format = Format { packet_ms: 10, ..quick.payloads[0].format };
+    let ports = [phone(1, Codec::Pcmu), slow, quick];
+    let mut bench = Bench::patched(&ports);
+    let mut tones = [Tone::new(&ports[0], 700.0)];
+    talk_together(&mut bench, &mut tones, 120);
+    for port in &ports[1..] {
+        let level = level_db(settled(&decoded(&bench, port)), 700.0);
+        assert!(level.abs() < 1.5, "{level}");
+    }
+}
+
+#[test]
+fn without_a_decoder_left_a_listener_misses_by_name_and_a_relay_goes_on() {
+    let limits = ShardLimits { decoders: 1, ..ShardLimits::small() };
+    let mut bench = Bench::with_shards(1, &limits);
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu), phone(3, Codec::L16), phone(4, Codec::Opus)];
+    bench.open(&ports);
+    bench.order([Order::OpenPatch(patch(1)), Order::OpenPatch(patch(2))]);
+    bench.order([leg(1, &ports[0]), leg(1, &ports[2]), leg(2, &ports[1]), leg(2, &ports[3])].map(Order::Join));
+    let mut tones = [Tone::new(&ports[0], 500.0), Tone::new(&ports[1], 1_300.0)];
+    talk_together(&mut bench, &mut tones, 50);
+    assert!(bench.heard(3).len() > 40);
+    assert!(bench.heard(4).is_empty());
+    assert!(bench.counters().limits(MediaLimit::JitterBuffers) + bench.counters().limits(MediaLimit::Decoders) > 0);
+    bench.pass_ms(1_000);
+    assert_eq!(bench.outcome_of(4).unwrap().missed, Some(crosspatch::domain::floor::MissCause::Full));
+    assert!(!bench.reports.iter().any(|report| matches!(report, Report::Denied { .. })));
+    // The pool is whole again.
+    talk_together(&mut bench, &mut tones[1..], 50);
+    assert!(bench.heard(4).len() > 40);
+}
