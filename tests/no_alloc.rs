@@ -48,7 +48,7 @@ fn nothing_is_allocated_between_set_up_and_the_end() {
     bench.order(ports.iter().map(|port| Order::Join(leg(1, port))));
     bench.order(ports.iter().take(5).map(|port| Order::Join(leg(2, port))));
     bench.order([Order::Emergency { port: port_id(3), talker: Alias::default(), open: true }]);
-    let payloads: Vec<Vec<u8>> = ports.iter().map(|port| tone(port)).collect();
+    let payloads: Vec<Vec<u8>> = ports.iter().map(tone).collect();
     let mut counted = 0;
     // Who talks in which second: alone, together, beyond the floor, copies of one voice, nobody.
     let turns: [&[usize]; 9] = [&[0], &[1, 2], &[0, 1, 3, 7], &[], &[4, 5, 6], &[8, 3], &[2, 0, 1, 3, 4], &[], &[7]];

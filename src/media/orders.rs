@@ -11,7 +11,7 @@ use crate::domain::report::MediaLimit;
 use crate::domain::talker::Alias;
 use crate::domain::time::MonoTime;
 
-use super::burst::{Source, TalkState};
+use super::burst::{Source, Talk, TalkState};
 use super::discard::Discard;
 use super::floor::Floor;
 use super::group::Group;
@@ -82,17 +82,14 @@ impl Shard {
     pub(super) fn reconcile(&mut self, now: MonoTime, out: &mut Outbox) {
         for index in 0..self.bursts.capacity() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
-            for at in 0..self.bursts[burst].lists.talks.len() {
-                let talk = self.bursts[burst].lists.talks[at];
-                let talks = self.legs.get(talk.leg).is_some_and(|leg| leg.spec.talks);
-                if !talks && !matches!(talk.state, TalkState::Refused(_)) {
-                    self.end_talk(burst, talk.patch, BurstEnd::LegLeft, now, out);
+            let mut at = 0;
+            while let Some(talk) = self.bursts[burst].lists.talks.get(at).copied() {
+                if self.legs.get(talk.leg).is_some_and(|leg| leg.spec.talks) {
+                    at += 1;
+                } else {
+                    self.drop_talk(burst, &talk, BurstEnd::LegLeft, now, out);
                 }
             }
-            self.bursts[burst].lists.talks.retain(|talk| {
-                self.legs.get(talk.leg).is_some_and(|leg| leg.spec.talks && leg.patch == talk.patch)
-                    && self.patches.get(talk.patch).is_some()
-            });
             if let Source::Here(port) = self.bursts[burst].source
                 && self.bursts[burst].ended.is_none()
                 && self.ports.get(port).is_some()
@@ -333,10 +330,9 @@ impl Shard {
         let patch = self.legs[slot].patch;
         for index in 0..self.bursts.capacity() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
-            let talk = self.bursts[burst].talk(patch).filter(|talk| talk.leg == slot);
-            if talk.is_some_and(|talk| !matches!(talk.state, TalkState::Refused(_))) {
-                self.end_talk(burst, patch, cause, now, out);
-            }
+            let talk = self.bursts[burst].talk(patch).copied().filter(|talk| talk.leg == slot);
+            let Some(talk) = talk else { continue };
+            self.drop_talk(burst, &talk, cause, now, out);
         }
         if let Some(port) = self.legs[slot].port {
             self.ports[port].legs.retain(|other| *other != slot);
@@ -344,6 +340,23 @@ impl Shard {
         self.patches[patch].legs.retain(|other| *other != slot);
         self.legs.remove(slot);
         self.leg_by_id.remove(&leg);
+    }
+
+    /// A leg that may not talk any more: the burst is as if it had never asked there.
+    fn drop_talk(&mut self, burst: BurstSlot, talk: &Talk, cause: BurstEnd, now: MonoTime, out: &mut Outbox) {
+        if !matches!(talk.state, TalkState::Refused(_)) {
+            self.end_talk(burst, talk.patch, cause, now, out);
+        }
+        self.forgive(burst, talk.patch, now, out);
+        self.bursts[burst].lists.talks.retain(|other| other.patch != talk.patch);
+    }
+
+    /// A revoked talker keeps its seat until it unkeys, or is gone.
+    pub(super) fn forgive(&mut self, burst: BurstSlot, patch: PatchSlot, now: MonoTime, out: &mut Outbox) {
+        if let Some(floor) = self.patches.get_mut(patch).and_then(|patch| patch.floor.as_mut()) {
+            let changes = floor.release(burst, BurstEnd::Released, now);
+            self.apply(patch, changes, now, out);
+        }
     }
 
     fn revoke(&mut self, patch: PatchId, burst: Option<BurstId>, now: MonoTime, out: &mut Outbox) {

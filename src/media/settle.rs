@@ -106,11 +106,7 @@ impl Shard {
     fn free_burst(&mut self, burst: BurstSlot, now: MonoTime, out: &mut Outbox) {
         for at in 0..self.bursts[burst].lists.talks.len() {
             let patch = self.bursts[burst].lists.talks[at].patch;
-            // A revoked talker's seat is kept until it unkeys: now it has.
-            if let Some(floor) = self.patches.get_mut(patch).and_then(|patch| patch.floor.as_mut()) {
-                let changes = floor.release(burst, BurstEnd::Released, now);
-                self.apply(patch, changes, now, out);
-            }
+            self.forgive(burst, patch, now, out);
         }
         self.give_playout(burst);
         let Some(freed) = self.bursts.remove(burst) else { return };

@@ -40,6 +40,7 @@ use super::watch::Watch;
 pub struct Shard {
     pub(super) id: ShardId,
     pub(super) node: NodeId,
+    limits: ShardLimits,
     pub(super) counters: Counters,
     pub(super) entropy: Entropy,
     /// Bursts so far: first come.
@@ -73,6 +74,7 @@ impl Shard {
         Self {
             id,
             node: NodeId(0),
+            limits: limits.clone(),
             counters: Counters::default(),
             entropy: Entropy::new(seed),
             order: 0,
@@ -180,6 +182,19 @@ impl Shard {
         &self.counters
     }
 
+    /// What is taken of each slab and pool now: gauges, and proof that what opens also closes.
+    pub fn in_use(&self) -> InUse {
+        InUse {
+            ports: self.ports.len(),
+            patches: self.patches.len(),
+            legs: self.legs.len(),
+            bursts: self.bursts.len(),
+            jitter_buffers: self.limits.decoders - self.spare_jitters.len(),
+            holds: self.limits.holds - self.spare_holds.len(),
+            delays: self.limits.delays - self.spare_delays.len(),
+        }
+    }
+
     /// A report that finds no room is lost and counted.
     pub(super) fn report(&mut self, report: Report, out: &mut Outbox) {
         if !out.push_report(report) {
@@ -192,6 +207,25 @@ impl Shard {
         self.counters.limit(limit);
         self.report(Report::LimitHit { limit, port, at: now }, out);
     }
+}
+
+/// Places taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InUse {
+    /// Open ports.
+    pub ports: usize,
+    /// Open patches.
+    pub patches: usize,
+    /// Legs, of this shard's ports and of others'.
+    pub legs: usize,
+    /// Bursts that talk or whose end still plays.
+    pub bursts: usize,
+    /// Jitter buffers, each with its decoder.
+    pub jitter_buffers: usize,
+    /// Holds of transmitters.
+    pub holds: usize,
+    /// Delay lines of receivers.
+    pub delays: usize,
 }
 
 /// Frames of one hold: 2,500 ms of 20 ms packets and what comes while they are played.
