@@ -17,24 +17,26 @@ pub struct GatewaySockets {
 }
 
 impl GatewaySockets {
-    /// Binds `local` and the port above it; port 0 looks for a free even pair.
-    pub fn open(local: SocketAddr) -> io::Result<Self> {
+    /// Binds `local` and the port above it. Port 0 takes a free even pair between `ports`, beginning at a place that
+    /// `seed` decides, so that a gateway finds us at the same port after a restart.
+    pub fn open(local: SocketAddr, ports: (u16, u16), seed: u128) -> io::Result<Self> {
         if local.port() != 0 {
             return Ok(Self { rtp: bind(local)?, rtcp: bind(above(local))? });
         }
-        let mut last = io::Error::from(io::ErrorKind::AddrInUse);
-        for _ in 0..PAIR_TRIES {
-            let rtp = bind(local)?;
-            let bound = rtp.local_addr()?;
-            if bound.port() % 2 == 1 {
-                continue;
-            }
-            match bind(above(bound)) {
-                Ok(rtcp) => return Ok(Self { rtp, rtcp }),
-                Err(fault) => last = fault,
+        let (first, last) = (u32::from(ports.0), u32::from(ports.1));
+        let pairs = (last + 1).saturating_sub(first) / 2;
+        let mut fault = io::Error::new(io::ErrorKind::AddrInUse, "no free pair of ports in media_ports");
+        for at in 0..pairs {
+            let pair = (seed.wrapping_add(u128::from(at)) % u128::from(pairs)) as u32;
+            let port = u16::try_from(first + pair * 2).unwrap_or(u16::MAX - 1);
+            let address = SocketAddr::new(local.ip(), port);
+            match bind(address).and_then(|rtp| Ok(Self { rtp, rtcp: bind(above(address))? })) {
+                Ok(pair) => return Ok(pair),
+                Err(why) if why.kind() == io::ErrorKind::AddrInUse => {}
+                Err(why) => fault = why,
             }
         }
-        Err(last)
+        Err(fault)
     }
 
     /// Where voice is received.
@@ -66,18 +68,22 @@ fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
 const EXPEDITED_FORWARDING: u32 = 46 << 2;
 /// Half a second of a flooding gateway; more only delays its discard.
 const RECEIVE_BUFFER: usize = 64 << 10;
-/// Half of all free ports are even; a neighbour is rarely taken.
-const PAIR_TRIES: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_is_even_and_odd_and_neighbours() {
-        let pair = GatewaySockets::open("127.0.0.1:0".parse().unwrap()).unwrap();
+    fn a_pair_is_even_and_odd_and_the_same_gateway_finds_it_again() {
+        let local: SocketAddr = "127.0.0.77:0".parse().unwrap();
+        let range = (20_000, 20_999);
+        let pair = GatewaySockets::open(local, range, 5).unwrap();
         let (rtp, rtcp) = (pair.local().unwrap(), pair.rtcp.local_addr().unwrap());
         assert_eq!((rtp.port() % 2, rtcp.port()), (0, rtp.port() + 1));
-        assert!(GatewaySockets::open(rtp).is_err(), "a taken port is refused");
+        assert!(GatewaySockets::open(rtp, range, 5).is_err(), "a taken port is refused");
+        let other = GatewaySockets::open(local, range, 5).unwrap();
+        assert_ne!(other.local().unwrap(), rtp, "the next free pair is taken");
+        drop((pair, other));
+        assert_eq!(GatewaySockets::open(local, range, 5).unwrap().local().unwrap(), rtp);
     }
 }

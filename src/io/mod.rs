@@ -3,7 +3,9 @@
 pub mod batch;
 pub mod clock;
 pub mod control_link;
+pub mod gateway_book;
 pub mod gateway_socket;
 pub mod journal;
+pub mod log;
 pub mod media;
 pub mod store;

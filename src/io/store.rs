@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::dispatch::{State, evolve};
@@ -24,9 +25,15 @@ const SNAPSHOT_EVERY: u64 = 5_000;
 
 /// An open journal of events.
 pub struct Store {
-    journal: Journal,
+    journal: Arc<Journal>,
     last_seqs: BTreeMap<Stream, u64>,
     since_snapshot: u64,
+}
+
+/// Reads the journal from any thread: SQLite's readers wait for no commit.
+#[derive(Clone)]
+pub struct StoreReader {
+    journal: Arc<Journal>,
 }
 
 /// What recovery found.
@@ -50,24 +57,15 @@ impl Store {
     pub fn open_with(data_dir: &Path, options: JournalOptions) -> Result<(Self, Recovered), OpenFault> {
         let began = stopwatch();
         let (journal, report) = Journal::open(DataDir::claim(data_dir)?, options)?;
-        let mut store = Self { journal, last_seqs: BTreeMap::new(), since_snapshot: 0 };
-        let (state, replayed) = store.read_state().map_err(|fault| OpenFault::Damaged(fault.to_string()))?;
+        let mut store = Self { journal: Arc::new(journal), last_seqs: BTreeMap::new(), since_snapshot: 0 };
+        let (state, replayed) = store.reader().read_state().map_err(|fault| OpenFault::Damaged(fault.to_string()))?;
         store.since_snapshot = replayed;
         Ok((store, Recovered { state, report, replayed, took: began.elapsed() }))
     }
 
-    /// State as the journal has it, and how many events were replayed for it.
-    pub fn read_state(&self) -> Result<(State, u64), ReadFault> {
-        let snapshot = self.journal.load_snapshot()?.filter(|snapshot| snapshot.schema == SNAPSHOT_SCHEMA);
-        let from_snapshot = snapshot
-            .and_then(|snapshot| Some((serde_json::from_slice::<State>(&snapshot.bytes).ok()?, snapshot.position)));
-        let (mut state, position) = from_snapshot.unwrap_or_default();
-        let mut replayed = 0;
-        for record in self.journal.read_all(position + 1)? {
-            evolve(&mut state, &recorded_of(&record?)?);
-            replayed += 1;
-        }
-        Ok((state, replayed))
+    /// A handle for readers.
+    pub fn reader(&self) -> StoreReader {
+        StoreReader { journal: Arc::clone(&self.journal) }
     }
 
     /// Appends events, all or none. `key` makes a repetition harmless.
@@ -101,25 +99,13 @@ impl Store {
         self.last_seqs.clear();
     }
 
-    /// Keeps `state` if enough was appended since the last snapshot. The caller knows that `state` is exactly what is
-    /// committed.
-    pub fn snapshot_if_due(&mut self, state: &State) {
-        if self.since_snapshot >= SNAPSHOT_EVERY {
-            self.snapshot(state);
+    /// Whether enough was appended since the last snapshot; counts anew once it has said so.
+    pub fn snapshot_is_due(&mut self) -> bool {
+        let due = self.since_snapshot >= SNAPSHOT_EVERY;
+        if due {
+            self.since_snapshot = 0;
         }
-    }
-
-    /// Keeps `state`, which is exactly what is committed. Losing a snapshot costs time, never history.
-    pub fn snapshot(&mut self, state: &State) {
-        let position = self.journal.last_position();
-        let kept = serde_json::to_vec(state).map_err(|fault| fault.to_string()).and_then(|bytes| {
-            let snapshot = Snapshot { position, schema: SNAPSHOT_SCHEMA, bytes };
-            self.journal.save_snapshot(snapshot).map_err(|fault| fault.to_string())
-        });
-        match kept {
-            Ok(_ticket) => self.since_snapshot = 0,
-            Err(fault) => tracing::warn!(%fault, "no snapshot could be kept; the next start replays more"),
-        }
+        due
     }
 
     /// Alarm, counters, queue.
@@ -137,6 +123,43 @@ impl Store {
         self.journal.subscribe(seen)
     }
 
+    fn last_seq(&mut self, stream: &Stream) -> Result<u64, NotRecorded> {
+        if let Some(seq) = self.last_seqs.get(stream) {
+            return Ok(*seq);
+        }
+        let seq = self.journal.last_seq(&stream_of(stream)).map_err(|fault| NotRecorded::Storage(fault.to_string()))?;
+        self.last_seqs.insert(stream.clone(), seq);
+        Ok(seq)
+    }
+}
+
+impl StoreReader {
+    /// State as the journal has it, and how many events were replayed for it.
+    pub fn read_state(&self) -> Result<(State, u64), ReadFault> {
+        let snapshot = self.journal.load_snapshot()?.filter(|snapshot| snapshot.schema == SNAPSHOT_SCHEMA);
+        let from_snapshot = snapshot
+            .and_then(|snapshot| Some((serde_json::from_slice::<State>(&snapshot.bytes).ok()?, snapshot.position)));
+        let (mut state, position) = from_snapshot.unwrap_or_default();
+        let mut replayed = 0;
+        for record in self.journal.read_all(position + 1)? {
+            evolve(&mut state, &recorded_of(&record?)?);
+            replayed += 1;
+        }
+        Ok((state, replayed))
+    }
+
+    /// Keeps `state`, which is exactly what is committed up to `position`. Losing a snapshot costs time, never
+    /// history.
+    pub fn keep_snapshot(&self, state: &State, position: u64) {
+        let kept = serde_json::to_vec(state).map_err(|fault| fault.to_string()).and_then(|bytes| {
+            let snapshot = Snapshot { position, schema: SNAPSHOT_SCHEMA, bytes };
+            self.journal.save_snapshot(snapshot).map_err(|fault| fault.to_string())
+        });
+        if let Err(fault) = kept.and_then(|ticket| ticket.wait().map_err(|fault| fault.to_string())) {
+            tracing::warn!(%fault, "no snapshot could be kept; the next start replays more");
+        }
+    }
+
     /// Events after a position, in order: at most `most`.
     pub fn events_after(&self, position: u64, most: usize) -> Result<Vec<(u64, Recorded)>, ReadFault> {
         let records = self.journal.read_all(position + 1)?.take(most);
@@ -146,15 +169,6 @@ impl Store {
                 Ok((record.envelope.position, recorded_of(&record)?))
             })
             .collect()
-    }
-
-    fn last_seq(&mut self, stream: &Stream) -> Result<u64, NotRecorded> {
-        if let Some(seq) = self.last_seqs.get(stream) {
-            return Ok(*seq);
-        }
-        let seq = self.journal.last_seq(&stream_of(stream)).map_err(|fault| NotRecorded::Storage(fault.to_string()))?;
-        self.last_seqs.insert(stream.clone(), seq);
-        Ok(seq)
     }
 }
 

@@ -29,6 +29,8 @@ use thread::MediaThread;
 pub enum ToShard {
     /// New sockets first, then the orders that use them.
     Orders { batch: OrderBatch, sockets: Vec<NewSockets> },
+    /// Sockets that could not be opened before.
+    Sockets(Vec<NewSockets>),
     /// Unkey everything, flush and end.
     Stop,
 }

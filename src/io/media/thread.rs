@@ -15,7 +15,7 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-use crate::domain::order::{Order, RouteVersion};
+use crate::domain::order::{Order, OrderBatch, RouteTable, RouteVersion};
 use crate::domain::port::ShardId;
 use crate::domain::report::Report;
 use crate::domain::time::{FRAME_MS, MonoTime};
@@ -28,7 +28,7 @@ use crate::media::shard::Shard;
 use super::ring::{FrameReceiver, FrameSender};
 use super::sockets::SocketTable;
 use super::stats::{ShardStats, add};
-use super::{FromShard, ToShard, poke};
+use super::{FromShard, NewSockets, ToShard, poke};
 
 /// Everything that connects this thread with others.
 pub(super) struct Ends {
@@ -175,32 +175,46 @@ impl MediaThread {
 
     fn take_orders(&mut self, now: MonoTime) {
         for _ in 0..BATCHES_PER_ROUND {
-            let Ok(message) = self.ends.orders.pop() else { return };
-            let ToShard::Orders { batch, sockets } = message else {
-                self.stopping = true;
-                let nothing = crate::domain::order::OrderBatch {
-                    version: self.applied.unwrap_or_default(),
-                    orders: vec![Order::Only(crate::domain::order::RouteTable::default())],
-                };
-                return self.shard.handle_orders(&nothing, now, &mut self.out);
-            };
-            for new in sockets {
-                if let Err(fault) = self.sockets.open(new.port, new.sockets, new.may_move) {
-                    tracing::error!(shard = self.id.0, port = %new.port, %fault, "a gateway's sockets cannot be polled");
+            match self.ends.orders.pop() {
+                Err(_) => return,
+                Ok(ToShard::Sockets(sockets)) => {
+                    self.open(sockets);
+                    self.sockets.resolve(|port| self.shard.slot_of(port));
+                }
+                Ok(ToShard::Orders { batch, sockets }) => {
+                    self.open(sockets);
+                    self.apply(&batch, now);
+                }
+                Ok(ToShard::Stop) => {
+                    self.stopping = true;
+                    let nothing = vec![Order::Only(RouteTable::default())];
+                    let batch = OrderBatch { version: RouteVersion::default(), orders: nothing };
+                    return self.shard.handle_orders(&batch, now, &mut self.out);
                 }
             }
-            let whole = batch.orders.iter().any(|order| matches!(order, Order::Only(_)));
-            if self.rebuilding && !whole {
-                // Made for the shard that was lost; control sends everything anew.
-                continue;
-            }
-            self.rebuilding = false;
-            self.shard.handle_orders(&batch, now, &mut self.out);
-            self.follow_ports(&batch.orders);
-            self.applied = Some(batch.version);
         }
         // More waits: look again at once instead of sleeping on it.
         poke(&self.ends.wake);
+    }
+
+    fn apply(&mut self, batch: &OrderBatch, now: MonoTime) {
+        let whole = batch.orders.iter().any(|order| matches!(order, Order::Only(_)));
+        if self.rebuilding && !whole {
+            // Made for the shard that was lost; control sends everything anew.
+            return;
+        }
+        self.rebuilding = false;
+        self.shard.handle_orders(batch, now, &mut self.out);
+        self.follow_ports(&batch.orders);
+        self.applied = Some(batch.version);
+    }
+
+    fn open(&mut self, sockets: Vec<NewSockets>) {
+        for new in sockets {
+            if let Err(fault) = self.sockets.open(new.port, new.sockets, new.may_move) {
+                tracing::error!(shard = self.id.0, port = %new.port, %fault, "a gateway's sockets cannot be polled");
+            }
+        }
     }
 
     /// Closes sockets of closed ports and finds the slots of opened ones.

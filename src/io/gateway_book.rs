@@ -1,0 +1,148 @@
+//! Which gateway has its sockets open where. Opens them when a port is ordered, tries again when the system refuses,
+//! and says which gateways are without. Owned by the control task; the open sockets themselves go to media threads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::domain::configuration::{Configuration, GatewayKind};
+use crate::domain::id::PortId;
+use crate::domain::order::{Order, OrderBatch};
+use crate::domain::port::{PeerRule, ShardId};
+use crate::domain::time::MonoTime;
+
+use super::gateway_socket::GatewaySockets;
+use super::media::NewSockets;
+
+/// Waits this long before a refused address is tried again [ms].
+const RETRY_MS: u64 = 2000;
+
+/// Sockets by port.
+#[derive(Debug)]
+pub struct GatewayBook {
+    media_ports: (u16, u16),
+    configuration: Arc<Configuration>,
+    wanted: BTreeMap<PortId, Wanted>,
+    open: BTreeMap<PortId, Open>,
+    refused: BTreeMap<PortId, Refused>,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    local: SocketAddr,
+    may_move: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    configured: SocketAddr,
+    bound: SocketAddr,
+}
+
+#[derive(Debug)]
+struct Refused {
+    shard: ShardId,
+    again: MonoTime,
+}
+
+impl GatewayBook {
+    /// An empty book; `media_ports` serves gateways without a port of their own.
+    pub fn new(media_ports: (u16, u16)) -> Self {
+        Self {
+            media_ports,
+            configuration: Arc::default(),
+            wanted: BTreeMap::new(),
+            open: BTreeMap::new(),
+            refused: BTreeMap::new(),
+        }
+    }
+
+    /// Where each open port really listens.
+    pub fn bound(&self) -> BTreeMap<PortId, SocketAddr> {
+        self.open.iter().map(|(port, open)| (*port, open.bound)).collect()
+    }
+
+    /// Takes the addresses of a new configuration; cheap if it is the one already known.
+    pub fn adopt(&mut self, configuration: &Arc<Configuration>) {
+        if Arc::ptr_eq(&self.configuration, configuration) {
+            return;
+        }
+        self.configuration = Arc::clone(configuration);
+        self.wanted = configuration
+            .gateways
+            .iter()
+            .map(|(id, gateway)| {
+                let GatewayKind::Rtp(rtp) = &gateway.kind;
+                let may_move = matches!(rtp.peer, PeerRule::Latch(_));
+                (PortId::of_gateway(id), Wanted { local: rtp.local, may_move })
+            })
+            .collect();
+    }
+
+    /// The sockets a batch needs, and the ports that got none.
+    pub fn follow(&mut self, shard: ShardId, batch: &OrderBatch, now: MonoTime) -> (Vec<NewSockets>, Vec<PortId>) {
+        let mut opened = Vec::new();
+        let mut refused = Vec::new();
+        for order in &batch.orders {
+            #[expect(clippy::wildcard_enum_match_arm, reason = "only three orders touch ports")]
+            match order {
+                Order::ClosePort(port) => self.forget(*port),
+                Order::OpenPort(spec) => self.want(spec.port, shard, now, &mut opened, &mut refused),
+                Order::Only(table) => {
+                    for spec in table.ports.iter().filter(|spec| spec.home == shard) {
+                        self.want(spec.port, shard, now, &mut opened, &mut refused);
+                    }
+                }
+                _ => {}
+            }
+        }
+        (opened, refused)
+    }
+
+    /// Sockets that could be opened now and could not before, by shard.
+    pub fn retry(&mut self, now: MonoTime) -> BTreeMap<ShardId, Vec<NewSockets>> {
+        let due: BTreeSet<(PortId, ShardId)> =
+            self.refused.iter().filter(|(_, r)| r.again <= now).map(|(port, r)| (*port, r.shard)).collect();
+        let mut by_shard: BTreeMap<ShardId, Vec<NewSockets>> = BTreeMap::new();
+        for (port, shard) in due {
+            let mut opened = Vec::new();
+            self.want(port, shard, now, &mut opened, &mut Vec::new());
+            by_shard.entry(shard).or_default().extend(opened);
+        }
+        by_shard.retain(|_, opened| !opened.is_empty());
+        by_shard
+    }
+
+    fn forget(&mut self, port: PortId) {
+        self.open.remove(&port);
+        self.refused.remove(&port);
+    }
+
+    fn want(
+        &mut self,
+        port: PortId,
+        shard: ShardId,
+        now: MonoTime,
+        opened: &mut Vec<NewSockets>,
+        refused: &mut Vec<PortId>,
+    ) {
+        let Some(wanted) = self.wanted.get(&port) else { return };
+        if self.open.get(&port).is_some_and(|open| open.configured == wanted.local) {
+            return;
+        }
+        let sockets = GatewaySockets::open(wanted.local, self.media_ports, port.0);
+        match sockets.and_then(|sockets| Ok((sockets.local()?, sockets))) {
+            Ok((bound, sockets)) => {
+                self.refused.remove(&port);
+                self.open.insert(port, Open { configured: wanted.local, bound });
+                opened.push(NewSockets { port, sockets, may_move: wanted.may_move });
+            }
+            Err(fault) => {
+                if self.refused.insert(port, Refused { shard, again: now.plus_ms(RETRY_MS) }).is_none() {
+                    tracing::warn!(local = %wanted.local, %fault, "a gateway's sockets cannot be opened; trying again");
+                }
+                refused.push(port);
+            }
+        }
+    }
+}
