@@ -7,6 +7,7 @@
 //! ```
 
 pub mod config;
+pub mod daemon;
 pub mod dispatch;
 pub mod domain;
 pub mod io;

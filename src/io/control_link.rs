@@ -1,6 +1,8 @@
 //! The one door to the control task: commands go in and are answered once; what is seen and what happened comes out.
 //! Cheap to clone. Holds nothing itself.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -9,6 +11,7 @@ use crate::dispatch::control::Answer;
 use crate::dispatch::{Live, State};
 use crate::domain::command::{Command, Principal};
 use crate::domain::event::Recorded;
+use crate::domain::id::PortId;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Now;
 use crate::io::journal::JournalStatus;
@@ -49,6 +52,8 @@ pub struct Seen {
     pub ready: bool,
     /// Last committed position of the journal.
     pub position: u64,
+    /// Where each open port really listens.
+    pub bound: BTreeMap<PortId, SocketAddr>,
 }
 
 /// One published event. `position` is its place in the journal; none for what could not be recorded.

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod clock;
 pub mod control_link;
+pub mod control_task;
 pub mod gateway_book;
 pub mod gateway_socket;
 pub mod journal;

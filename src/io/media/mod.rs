@@ -69,7 +69,7 @@ const ORDERS_IN_FLIGHT: usize = 1024;
 /// Reports in flight from one thread; what does not fit is counted as lost.
 const REPORTS_IN_FLIGHT: usize = 65_536;
 
-/// Starts `count` media threads. `told` is written whenever one of them has something to report.
+/// Starts `count` media threads. The pipe `told` is written whenever one of them has something to report.
 pub fn start(count: u8, limits: &ShardLimits, seeds: &[u64], told: &Arc<OwnedFd>) -> io::Result<Vec<ShardLink>> {
     let mut wakes = Vec::new();
     for _ in 0..count {
@@ -139,7 +139,7 @@ impl ShardLink {
     }
 }
 
-/// Wakes whoever waits on an eventfd; a full counter is awake already.
+/// Wakes whoever waits on an eventfd or pipe; a full one is awake already.
 fn poke(wake: &OwnedFd) {
     let _ = rustix::io::write(wake.as_fd(), &1u64.to_ne_bytes());
 }
