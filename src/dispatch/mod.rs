@@ -17,6 +17,7 @@ pub mod reports;
 pub mod routes;
 pub mod sharing;
 pub mod state;
+pub mod view;
 
 pub use control::Control;
 pub use deadlines::deadlines;
