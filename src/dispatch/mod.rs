@@ -18,6 +18,7 @@ pub mod routes;
 pub mod sharing;
 pub mod state;
 pub mod view;
+pub mod why;
 
 pub use control::Control;
 pub use deadlines::deadlines;

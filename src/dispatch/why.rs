@@ -1,0 +1,264 @@
+//! Why one talkgroup does, or does not, hear another: answered from state and from what the cores reported, never from
+//! a guess. The first cause that alone explains the silence makes the sentence; the others follow.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::floor::{Denial, MissCause};
+use crate::domain::id::{PortId, TalkgroupId};
+use crate::domain::time::Now;
+
+use super::live::{Live, PortFacts};
+use super::routes::audience;
+use super::state::{PlacedLink, State};
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    pub from: TalkgroupId,
+    pub to: TalkgroupId,
+    /// Whether the routes let `to` hear `from` somewhere.
+    pub routed: bool,
+    /// The answer in one sentence.
+    pub sentence: String,
+    /// Everything that bears on it, most decisive first.
+    pub causes: Vec<Cause>,
+}
+
+/// One reason, with how long ago it was seen where that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// A stable word for programs.
+    pub code: String,
+    /// For people.
+    pub sentence: String,
+    /// Seconds since it was seen; none for rules that stand.
+    pub ago_s: Option<u64>,
+}
+
+/// Answers for audio from `from` to `to`, as one agency may know it.
+pub fn why(state: &State, live: &Live, from: &TalkgroupId, to: &TalkgroupId, now: Now) -> Why {
+    let mut causes = Vec::new();
+    let mut routed = false;
+    if from == to {
+        causes.push(rule(
+            "own",
+            format!("{to} never hears its own bursts back; its members hear each other in its home patch."),
+        ));
+    } else {
+        cut_causes(state, from, to, &mut causes);
+        routed = route_causes(state, from, to, now, &mut causes);
+    }
+    if routed {
+        media_causes(state, live, from, to, now, &mut causes);
+    }
+    let sentence = match causes.first() {
+        Some(cause) => match cause.ago_s {
+            Some(ago_s) => format!("{} ({ago_s} s ago)", cause.sentence),
+            None => cause.sentence.clone(),
+        },
+        None => format!("{to} hears {from}: it is routed, and nothing was reported that stands in the way."),
+    };
+    Why { from: from.clone(), to: to.clone(), routed, sentence, causes }
+}
+
+fn rule(code: &str, sentence: String) -> Cause {
+    Cause { code: code.to_owned(), sentence, ago_s: None }
+}
+
+fn cut_causes(state: &State, from: &TalkgroupId, to: &TalkgroupId, causes: &mut Vec<Cause>) {
+    for talkgroup in [from, to] {
+        if state.talkgroup(talkgroup).is_none() {
+            causes.push(rule("no_such_talkgroup", format!("There is no talkgroup {talkgroup}.")));
+        } else if state.is_cut(talkgroup) {
+            causes.push(rule(
+                "cut",
+                format!("{talkgroup} was cut out of everything by its own agency and not restored."),
+            ));
+        }
+    }
+}
+
+/// Rules that stand between the two, for every net they share. True if some net routes the audio.
+fn route_causes(state: &State, from: &TalkgroupId, to: &TalkgroupId, now: Now, causes: &mut Vec<Cause>) -> bool {
+    let mut routed = false;
+    let mut shared = false;
+    for talker in state.links_of(from) {
+        for listener in state.links_of(to).filter(|placed| placed.patch_id == talker.patch_id) {
+            shared = true;
+            let before = causes.len();
+            link_causes(state, &talker, &listener, now, causes);
+            routed |= causes.len() == before;
+        }
+    }
+    if !shared {
+        for talkgroup in [from, to] {
+            let linked: Vec<String> = state
+                .links_of(talkgroup)
+                .map(|placed| format!("{} of {}", placed.patch.name, placed.incident_id.spoken()))
+                .collect();
+            let sentence = if linked.is_empty() {
+                format!("{talkgroup} is linked in no incident.")
+            } else {
+                format!("{talkgroup} is linked in {}, where the other is not.", linked.join(", "))
+            };
+            causes.push(rule("not_linked_together", sentence));
+        }
+    }
+    if routed {
+        // Another net's rule silences nothing while one net routes.
+        causes.clear();
+    }
+    routed
+}
+
+fn link_causes(state: &State, talker: &PlacedLink<'_>, listener: &PlacedLink<'_>, now: Now, causes: &mut Vec<Cause>) {
+    let net = format!("{} of {}", talker.patch.name, talker.incident_id.spoken());
+    let (from, to) = (&talker.link.talkgroup, &listener.link.talkgroup);
+    for placed in [talker, listener] {
+        if state.is_muted(&placed.link.owner) {
+            let owner = &placed.link.owner;
+            causes.push(rule(
+                "position_lost",
+                format!("Nobody sits at {owner}'s responsible position, and {owner} wants its links muted then."),
+            ));
+        }
+        if let Some(isolation) = &placed.link.isolated {
+            let left_s = isolation.until.left_ms(now).div_ceil(1000);
+            causes.push(rule(
+                "isolated",
+                format!("{} returned what was sent to it and is muted for {left_s} s more.", placed.link.talkgroup),
+            ));
+        }
+    }
+    if talker.link.isolated.is_none() && !talker.link.talks() {
+        causes.push(rule("listen_only", format!("{from} only listens in {net}.")));
+    }
+    if listener.link.isolated.is_none() && !listener.link.hears() {
+        causes.push(rule("talk_only", format!("{to} does not listen in {net}.")));
+    }
+    let admits = |a: &PlacedLink<'_>, b: &PlacedLink<'_>| {
+        let party = a.patch.parties.get(&b.link.talkgroup).copied().unwrap_or(0);
+        audience(a.patch, a.link) >> (party & 63) & 1 == 1
+    };
+    for (owner, other) in [(talker, listener), (listener, talker)] {
+        if !admits(owner, other) {
+            causes.push(rule(
+                "audience",
+                format!(
+                    "{} joined after {} gave its yes for {} and is outside its audience; {} must admit it.",
+                    other.link.owner, owner.link.owner, owner.link.talkgroup, owner.link.owner
+                ),
+            ));
+        }
+    }
+    if state.alarms.iter().any(|alarm| matches!(alarm, crate::domain::event::Alarm::StreamSetAside { .. })) {
+        causes.push(rule(
+            "journal_damaged",
+            "The journal was damaged; cross-agency audio is muted until it is looked at.".to_owned(),
+        ));
+    }
+}
+
+/// What media reported of the two ends.
+fn media_causes(state: &State, live: &Live, from: &TalkgroupId, to: &TalkgroupId, now: Now, causes: &mut Vec<Cause>) {
+    let ports = |talkgroup: &TalkgroupId| -> Vec<(String, PortId)> {
+        let gateways = state.configuration.gateways.iter().filter(|(_, gateway)| gateway.talkgroup == *talkgroup);
+        gateways.map(|(id, _)| (id.to_string(), PortId::of_gateway(id))).collect()
+    };
+    for (gateway, port) in ports(from) {
+        let Some(facts) = live.ports.get(&port) else { continue };
+        if let Some((_, denial, at)) = facts.denied.filter(|(_, _, at)| is_latest(facts, *at)) {
+            causes.push(seen(
+                "denied",
+                format!("{gateway} got no floor: {}.", denial_words(denial)),
+                now.mono.ms_since(at),
+            ));
+        }
+        if facts.alive == Some(false) {
+            causes.push(seen(
+                "lost",
+                format!("{gateway} gives no sign of life."),
+                facts.alive_at.map_or(0, |at| now.mono.ms_since(at)),
+            ));
+        }
+        if facts.talked_at.is_none() {
+            causes
+                .push(rule("never_talked", format!("Nothing has been heard from {gateway} since the daemon started.")));
+        }
+    }
+    for (gateway, port) in ports(to) {
+        let facts = live.ports.get(&port);
+        if facts.is_some_and(|facts| facts.alive == Some(false)) {
+            let at = facts.and_then(|facts| facts.alive_at).unwrap_or(now.mono);
+            causes.push(seen("lost", format!("{gateway} gives no sign of life."), now.mono.ms_since(at)));
+        }
+        let last = facts.and_then(|facts| facts.outcomes.back().map(|(_, outcome, at)| (*outcome, *at)));
+        let Some((outcome, at)) = last else { continue };
+        if let Some(missed) = outcome.missed {
+            let sentence = format!(
+                "{gateway} heard {:.1} s of the last burst and missed {:.1} s: {}.",
+                f64::from(outcome.heard_ms) / 1000.0,
+                f64::from(outcome.missed_ms) / 1000.0,
+                miss_words(missed)
+            );
+            causes.push(seen("missed", sentence, now.mono.ms_since(at)));
+        }
+    }
+}
+
+fn seen(code: &str, sentence: String, ago_ms: u64) -> Cause {
+    Cause { code: code.to_owned(), sentence, ago_s: Some(ago_ms / 1000) }
+}
+
+/// A denial matters until the port has talked after it.
+fn is_latest(facts: &PortFacts, denied: crate::domain::time::MonoTime) -> bool {
+    facts.talked_at.is_none_or(|talked| talked < denied)
+}
+
+const fn denial_words(denial: Denial) -> &'static str {
+    match denial {
+        Denial::Busy => "others hold it",
+        Denial::ListenOnly => "it may only listen",
+        Denial::NobodyListens => "nobody there may hear it",
+        Denial::StillRevoked => "it was revoked and has not unkeyed since",
+        Denial::Unreachable => "the net's home cannot be reached",
+        Denial::Full => "a table of the media core is full",
+    }
+}
+
+const fn miss_words(cause: MissCause) -> &'static str {
+    match cause {
+        MissCause::Cut => "a cut took it away",
+        MissCause::HoldOverrun => "the channel or its grant did not come in time",
+        MissCause::TransmitDenied => "the gateway or its trunk was busy, twice",
+        MissCause::TalkLimit => "its transmitter's talk limit was reached",
+        MissCause::TooShort => "it was shorter than the minimum burst",
+        MissCause::SquelchTail => "it was declared squelch tail",
+        MissCause::OutRanked => "someone of higher rank was heard instead",
+        MissCause::Receiving => "it was receiving and cannot do both",
+        MissCause::Inhibited => "another port on its radio channel was transmitting",
+        MissCause::NoPeer => "no address is known for it yet",
+        MissCause::Full => "a pool of the media core was exhausted",
+        MissCause::Gone => "it, or its media thread, went away",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::configuration::Configuration;
+
+    fn talkgroup(name: &str) -> TalkgroupId {
+        TalkgroupId::new(name).unwrap()
+    }
+
+    #[test]
+    fn strangers_are_told_that_they_share_no_net_and_a_typo_is_called_one() {
+        let (state, live) = (State::default(), Live::new(&Configuration::default(), Now::default()));
+        let answer = why(&state, &live, &talkgroup("pd-1"), &talkgroup("fd-1"), Now::default());
+        assert!(!answer.routed);
+        assert_eq!(answer.sentence, "There is no talkgroup pd-1.");
+        let own = why(&state, &live, &talkgroup("pd-1"), &talkgroup("pd-1"), Now::default());
+        assert_eq!(own.causes[0].code, "own");
+    }
+}
