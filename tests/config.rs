@@ -1,5 +1,7 @@
 //! The configuration's promises: every fault at once and in its place, no secret shown, examples that cannot lie.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first fault")]
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
