@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // tests: a panic is the report
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crosspatch::domain::id::{AgencyId, IncidentId};
@@ -285,6 +286,59 @@ fn a_second_instance_is_refused_and_told_who_holds_the_directory() {
     assert!(refused.to_string().contains(&std::process::id().to_string()));
     drop(journal);
     drop(DataDir::claim(dir.path()).unwrap());
+}
+
+#[test]
+fn a_check_beside_a_daemon_that_writes_finds_it_whole_each_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for n in 0..3 {
+            let (journal, ended) = (&journal, &ended);
+            scope.spawn(move || {
+                // Long enough that the log is moved into the file again and again.
+                for seq in (0..).take_while(|seq| *seq < 50 || !ended.load(Ordering::Relaxed)) {
+                    append(journal, incident(n), seq, &"x".repeat(100_000)).unwrap();
+                }
+            });
+        }
+        for _ in 0..15 {
+            let found = check(dir.path()).unwrap();
+            assert!(found.is_whole() && found.cut.is_none(), "{found:?}");
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_reader_that_stays_holds_up_no_commit_and_the_log_shrinks_when_it_has_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    append(&journal, incident(1), 0, "a").unwrap();
+    let reader = rusqlite::Connection::open(dir.path().join("journal.sqlite")).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    reader.query_row("SELECT count(*) FROM record", [], |_| Ok(())).unwrap();
+    let megabyte = "x".repeat(1_000_000);
+    for seq in 1..21 {
+        append(&journal, incident(1), seq, &megabyte).unwrap();
+    }
+    let failed = journal.status().checkpoints_failed;
+    assert!((1..=5).contains(&failed), "one try for each stretch of log, not for each commit: {failed}");
+    let log_bytes = || dir.path().join("journal.sqlite-wal").metadata().unwrap().len();
+    assert!(log_bytes() > 20_000_000);
+    drop(reader);
+    for seq in 21..28 {
+        append(&journal, incident(1), seq, &megabyte).unwrap();
+    }
+    assert!(log_bytes() < 10_000_000, "{}", log_bytes());
+}
+
+#[test]
+fn a_check_makes_nothing_where_no_journal_is() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(check(dir.path()).unwrap().is_whole());
+    assert_eq!(dir.path().read_dir().unwrap().count(), 0);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use super::chain::ChainBreak;
 use super::data_dir::DataDir;
 use super::fault::OpenFault;
 use super::files::{Files, length, wal_of};
-use super::recovery::{Cut, SetAside, must_have_its_length, set_aside};
+use super::format::judge_header;
+use super::recovery::{Cut, SetAside, set_aside};
 use super::salvage::{Salvage, finish_switch};
 use super::sql::{SqlFault, Store};
 use super::stream::Stream;
@@ -95,21 +96,30 @@ pub struct RepairReport {
     pub after: CheckReport,
 }
 
-/// Walks everything, beside a running daemon too. Changes nothing; of a damaged file it reads a copy.
+/// Walks everything as it is at one moment, beside a running daemon too, and holds up none of its commits. Changes
+/// nothing; of a damaged file that nobody writes it reads a copy.
 pub fn check(dir: &Path) -> Result<CheckReport, OpenFault> {
-    let files = Files::of(dir);
+    let beside_daemon = DataDir::is_claimed(dir)?;
+    let found = examine(&Files::of(dir), beside_daemon);
+    if !beside_daemon && DataDir::is_claimed(dir)? {
+        return examine(&Files::of(dir), true); // one started meanwhile: what looked damaged was being written
+    }
+    found
+}
+
+fn examine(files: &Files, beside_daemon: bool) -> Result<CheckReport, OpenFault> {
     let answered = testimony(&files.witness()).map_or(0, |said| said.position);
-    let mut report = CheckReport::default();
-    match check_file(&files, answered, &mut report) {
-        Ok(()) => Ok(report),
-        Err(fault) if !fault.damaged => Err(OpenFault::Storage(fault.cause)),
-        Err(fault) => {
-            let mut report = CheckReport { unreadable: Some(fault.cause), ..CheckReport::default() };
-            let salvage = Salvage::read(&files)?;
-            let nothing = Walk::default();
-            report.tell(salvage.walk().unwrap_or(&nothing), answered);
+    match examine_file(files, answered, beside_daemon) {
+        Ok(report) => Ok(report),
+        Err(SqlFault::Damaged(cause)) => {
+            let mut report = CheckReport { unreadable: Some(cause), ..CheckReport::default() };
+            if !beside_daemon {
+                let salvage = Salvage::read(files)?;
+                report.tell(salvage.walk().unwrap_or(&Walk::default()), answered);
+            }
             Ok(report)
         }
+        Err(fault) => Err(fault.into()),
     }
 }
 
@@ -118,7 +128,7 @@ pub fn check(dir: &Path) -> Result<CheckReport, OpenFault> {
 pub fn repair(dir: &DataDir) -> Result<RepairReport, OpenFault> {
     let files = Files::of(dir.path());
     finish_switch(&files)?;
-    let before = check(dir.path())?;
+    let before = examine(&files, false)?;
     let only_cut = CheckReport { cut: None, ..before.clone() }.is_whole();
     if only_cut {
         return Ok(RepairReport { after: before.clone(), before, original: None, set_aside: Vec::new() });
@@ -131,22 +141,25 @@ pub fn repair(dir: &DataDir) -> Result<RepairReport, OpenFault> {
     let set_aside: Vec<ChainBreak> = salvage.walk().map_or_else(Vec::new, fresh);
     let original = Some(salvage.rebuild(&files)?.display().to_string());
     drop(salvage);
-    Ok(RepairReport { before, original, set_aside, after: check(dir.path())? })
+    Ok(RepairReport { before, original, set_aside, after: examine(&files, false)? })
 }
 
-fn check_file(files: &Files, answered: u64, report: &mut CheckReport) -> Result<(), SqlFault> {
+fn examine_file(files: &Files, answered: u64, beside_daemon: bool) -> Result<CheckReport, SqlFault> {
     let journal = files.journal();
-    let bytes = length(&journal);
-    if bytes == 0 && length(&wal_of(&journal)) == 0 {
+    let mut report = CheckReport::default();
+    if length(&journal) == 0 && length(&wal_of(&journal)) == 0 {
         report.tell(&Walk::default(), answered);
-        return Ok(());
+        return Ok(report);
     }
-    must_have_its_length(&journal, bytes)?;
+    if !beside_daemon {
+        judge_header(&journal)?; // a daemon has judged it, and changes its length
+    }
     let store = Store::open_reader(&journal)?;
-    if store.format()? == 0 {
+    if store.is_new()? {
         report.tell(&Walk::default(), answered);
-        return Ok(());
+        return Ok(report);
     }
+    store.hold_still()?;
     report.structure = store.integrity();
     let walk = Walk::take(&store, walk::Path { from: 1, known_last: answered, tolerant: false }, |_| Ok(()))?;
     report.tell(&walk, answered);
@@ -156,5 +169,5 @@ fn check_file(files: &Files, answered: u64, report: &mut CheckReport) -> Result<
     report.set_aside = set_aside(&store)?;
     report.bad_snapshots =
         store.snapshots()?.iter().filter(|(snapshot, digest)| snapshot.digest() != *digest).count() as u64;
-    Ok(())
+    Ok(report)
 }

@@ -1,7 +1,7 @@
 //! The daemon's own directory, claimed by one process at a time.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ impl DataDir {
     pub fn claim(path: &Path) -> Result<Self, OpenFault> {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| file_fault("making", path, &e))?;
         keep_private(path, 0o700)?;
-        let lock_path = path.join("lock");
+        let lock_path = path.join(LOCK);
         let mut lock = private().open(&lock_path).map_err(|e| file_fault("opening", &lock_path, &e))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -38,6 +38,21 @@ impl DataDir {
             .and_then(|()| lock.sync_all());
         written.map_err(|e| file_fault("writing", &lock_path, &e))?;
         Ok(Self { path: path.into(), _lock: lock })
+    }
+    /// Whether a process has claimed the directory. Asking makes nothing there; a claim in the very microseconds of the
+    /// question is refused, and its service manager tries again.
+    pub(super) fn is_claimed(path: &Path) -> Result<bool, OpenFault> {
+        let lock_path = path.join(LOCK);
+        let lock = match File::open(&lock_path) {
+            Ok(lock) => lock,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(file_fault("opening", &lock_path, &e)),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(e)) => Err(file_fault("locking", &lock_path, &e)),
+        }
     }
     /// The directory.
     pub fn path(&self) -> &Path {
@@ -61,3 +76,6 @@ pub(super) fn keep_private(path: &Path, mode: u32) -> Result<(), OpenFault> {
 pub(super) fn sync_dir(path: &Path) -> Result<(), OpenFault> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(|e| file_fault("syncing", path, &e))
 }
+
+/// Stays when its holder ends: only the lock on it counts.
+const LOCK: &str = "lock";

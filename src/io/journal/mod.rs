@@ -10,13 +10,17 @@ mod check;
 mod data_dir;
 mod fault;
 mod files;
+mod format;
 pub mod fuzz;
+mod queue;
 mod reader;
 mod record;
 mod recovery;
+mod row;
 mod salvage;
 mod snapshot;
 mod sql;
+mod status;
 mod stream;
 mod subscription;
 mod ticket;
@@ -38,24 +42,31 @@ pub use reader::Records;
 pub use record::{Committed, Envelope, IdempotencyKey, NewRecord, Part, Record};
 pub use recovery::{Cut, OnDamage, RecoveryReport, SetAside};
 pub use snapshot::Snapshot;
+pub use status::{JournalAlarm, JournalStatus};
 pub use stream::{BadStream, Stream};
 pub use subscription::Subscription;
 pub use ticket::Ticket;
 pub use upcast::{Upcast, Upcasted, Upcasters};
-pub use writer::{CommitGate, JournalAlarm, JournalStatus};
+pub use writer::CommitGate;
 
 use files::Files;
+use queue::{Queue, Request};
 use reader::Order;
+use recovery::Wanted;
 use sql::Store;
 use subscription::Board;
-use writer::{Queue, Request};
 
 /// How to open a journal.
 pub struct JournalOptions {
     /// What to do about damage.
     pub on_damage: OnDamage,
     /// Verify every chain at opening, not only what came after the newest snapshot. Costs seconds per million records.
+    /// Without it, damage before the snapshot is found by `check`, by the next opening that meets any damage after
+    /// the snapshot, or by the first that finds no snapshot.
     pub verify_all: bool,
+    /// The schema of the snapshots the caller can read; others are no snapshots to it, and what lies before them is
+    /// verified because it will be replayed. `None`: any.
+    pub snapshot_schema: Option<u32>,
     /// Appends and snapshots that may wait for the writer.
     pub queue_max: usize,
     /// The file may not grow beyond this; at the limit commits fail as on a full disk.
@@ -67,7 +78,7 @@ pub struct JournalOptions {
 impl Default for JournalOptions {
     fn default() -> Self {
         let (on_damage, verify_all) = (OnDamage::SetAside, false);
-        Self { on_damage, verify_all, queue_max: QUEUE_MAX, size_max_bytes: None, gate: None }
+        Self { on_damage, verify_all, snapshot_schema: None, queue_max: QUEUE_MAX, size_max_bytes: None, gate: None }
     }
 }
 
@@ -76,6 +87,7 @@ pub struct Journal {
     queue: Queue,
     files: Files,
     board: Arc<Board>,
+    snapshot_schema: Option<u32>,
     /// Held until the writer has ended: fields drop in this order.
     _dir: DataDir,
 }
@@ -90,13 +102,14 @@ impl Journal {
     /// Recovers, raises the epoch and starts the writer.
     pub fn open(dir: DataDir, options: JournalOptions) -> Result<(Self, RecoveryReport), OpenFault> {
         let files = Files::of(dir.path());
-        let recovered = recovery::recover(&dir, options.on_damage, options.verify_all, options.size_max_bytes)?;
+        let JournalOptions { on_damage, verify_all, snapshot_schema, queue_max, size_max_bytes, gate } = options;
+        let recovered = recovery::recover(&dir, Wanted { on_damage, verify_all, snapshot_schema, size_max_bytes })?;
         let report = recovered.report.clone();
         let board = Arc::new(Board::default());
         board.post(report.last_position);
-        let queue = Queue::start(recovered, files.clone(), options.queue_max, options.gate, Arc::clone(&board))
+        let queue = Queue::start(recovered, files.clone(), queue_max, gate, Arc::clone(&board))
             .map_err(|e| OpenFault::Storage(format!("the writer cannot start: {e}")))?;
-        Ok((Self { queue, files, board, _dir: dir }, report))
+        Ok((Self { queue, files, board, snapshot_schema, _dir: dir }, report))
     }
 
     /// Appends to one stream if it is where the author believes it to be.
@@ -175,10 +188,9 @@ impl Journal {
         self.queue.push(Request::Snapshot { snapshot, answer })?;
         Ok(ticket)
     }
-    /// The newest snapshot that is what was written.
+    /// The newest snapshot that is what was written, of the schema that was asked for at opening.
     pub fn load_snapshot(&self) -> Result<Option<Snapshot>, ReadFault> {
-        let mut snapshots = self.reader()?.snapshots()?.into_iter();
-        Ok(snapshots.find(|(snapshot, digest)| snapshot.digest() == *digest).map(|(snapshot, _)| snapshot))
+        Ok(self.reader()?.good_snapshot(self.snapshot_schema)?)
     }
 
     /// Alarm, counters and queue.

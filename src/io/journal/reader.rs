@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use super::fault::ReadFault;
 use super::record::Record;
-use super::sql::{Store, Stored};
+use super::row::Stored;
+use super::sql::Store;
 
 /// Records of the whole journal or of one stream. Ends where the journal ended when it got there.
 #[derive(Debug)]

@@ -6,8 +6,10 @@ use super::chain::ChainBreak;
 use super::data_dir::{DataDir, keep_private, private};
 use super::fault::{OpenFault, file_fault};
 use super::files::{Files, length, wal_of};
+use super::format::{PAGE_BYTES, judge_header};
+use super::row::StreamRow;
 use super::salvage::{Salvage, finish_switch};
-use super::sql::{FORMAT, PAGE_BYTES, SqlFault, Store};
+use super::sql::{SqlFault, Store};
 use super::stream::Stream;
 use super::walk::{self, Walk};
 use super::witness::{Testimony, Witness};
@@ -82,13 +84,17 @@ pub(super) struct Recovered {
     pub report: RecoveryReport,
 }
 
+/// What of the options concerns recovery.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub on_damage: OnDamage,
+    pub verify_all: bool,
+    pub snapshot_schema: Option<u32>,
+    pub size_max_bytes: Option<u64>,
+}
+
 /// Opens, verifies from the newest snapshot on (or everything), and recovers.
-pub(super) fn recover(
-    dir: &DataDir,
-    on_damage: OnDamage,
-    verify_all: bool,
-    size_max_bytes: Option<u64>,
-) -> Result<Recovered, OpenFault> {
+pub(super) fn recover(dir: &DataDir, wanted: Wanted) -> Result<Recovered, OpenFault> {
     let files = Files::of(dir.path());
     finish_switch(&files)?;
     let journal = files.journal();
@@ -98,35 +104,33 @@ pub(super) fn recover(
     let said = witness.read();
     let answered = said.map_or(0, |said| said.position);
     let wal_bytes = length(&wal_of(&journal));
-    let strict = on_damage == OnDamage::Refuse;
+    let strict = wanted.on_damage == OnDamage::Refuse;
 
     let mut rebuilt_from = None;
     let mut lost_in_the_middle = Vec::new();
-    let (store, walk) = match examine(&files, answered, verify_all, size_max_bytes) {
+    let (store, walk) = match examine(&files, answered, wanted) {
         Ok(whole) => whole,
-        Err(fault) if !fault.damaged => return Err(OpenFault::Storage(fault.cause)),
-        Err(fault) if strict => return Err(OpenFault::Damaged(fault.cause)),
-        Err(_) => {
+        Err(SqlFault::Damaged(_)) if !strict => {
             let salvage = Salvage::read(&files)?;
             lost_in_the_middle = salvage.walk().map_or_else(Vec::new, |walk| walk.missing.clone());
             rebuilt_from = Some(salvage.rebuild(&files)?.display().to_string());
             drop(salvage);
-            examine(&files, 0, verify_all, size_max_bytes).map_err(|fault| OpenFault::Storage(fault.cause))?
+            examine(&files, 0, wanted)?
         }
+        Err(fault) => return Err(fault.into()),
     };
-    let storage = |fault: SqlFault| OpenFault::Storage(fault.cause);
     let broken: Vec<(i64, ChainBreak)> = walk.fresh_breaks().map(|(no, found)| (no, found.clone())).collect();
     let cut = (walk.last_position < answered).then_some(Cut { answered, found: walk.last_position });
     if strict {
         refuse_damage(&broken, cut)?;
     }
-    let torn_bytes = if rebuilt_from.is_some() { 0 } else { torn(&store, wal_bytes).map_err(storage)? };
-    let (node, epoch) = take_over(&store, said, &broken).map_err(storage)?;
-    store.checkpoint(true).map_err(storage)?;
+    let torn_bytes = if rebuilt_from.is_some() { 0 } else { torn(&store, wal_bytes)? };
+    let (node, epoch) = take_over(&store, said, &broken)?;
+    store.checkpoint(true)?;
     let said = Testimony { node, epoch, position: walk.last_position };
     witness.write(said).map_err(|e| file_fault("writing", &files.witness(), &e))?;
 
-    let known = store.known_gaps().map_err(storage)?;
+    let known = store.known_gaps()?;
     let mut missing = walk.missing;
     missing.retain(|gap| !known.contains(gap));
     missing.extend(lost_in_the_middle);
@@ -139,7 +143,7 @@ pub(super) fn recover(
         torn_bytes,
         missing,
         broken: broken.into_iter().map(|(_, found)| found).collect(),
-        set_aside: set_aside(&store).map_err(storage)?,
+        set_aside: set_aside(&store)?,
         rebuilt_from,
     };
     Ok(Recovered { store, witness, report })
@@ -153,64 +157,35 @@ fn refuse_damage(broken: &[(i64, ChainBreak)], cut: Option<Cut>) -> Result<(), O
 }
 
 /// Opens the file and walks it; damage that another reading of the files could mend is a fault.
-fn examine(
-    files: &Files,
-    answered: u64,
-    verify_all: bool,
-    size_max_bytes: Option<u64>,
-) -> Result<(Store, Walk), SqlFault> {
+fn examine(files: &Files, answered: u64, wanted: Wanted) -> Result<(Store, Walk), SqlFault> {
     let journal = files.journal();
-    let (bytes, wal_bytes) = (length(&journal), length(&wal_of(&journal)));
-    if bytes != 0 || wal_bytes != 0 {
-        must_have_its_length(&journal, bytes)?;
+    let wal_bytes = length(&wal_of(&journal));
+    if length(&journal) != 0 || wal_bytes != 0 {
+        judge_header(&journal)?;
     }
-    let store = Store::open(&journal, size_max_bytes)?;
-    let format = store.format()?;
-    if format > FORMAT {
-        return Err(SqlFault { cause: OpenFault::NewerFormat(format).to_string(), damaged: false });
+    let store = Store::open(&journal, wanted.size_max_bytes)?;
+    let snapshot = if wanted.verify_all { None } else { store.good_snapshot(wanted.snapshot_schema)? };
+    let from = snapshot.map_or(1, |snapshot| snapshot.position + 1);
+    let path = |from| walk::Path { from, known_last: 0, tolerant: false };
+    let mut walk = Walk::take(&store, path(from), |_| Ok(()))?;
+    if from > 1 && is_suspicious(&walk, answered) {
+        // Setting a stream aside costs the snapshots, so that what lies before them is replayed too.
+        walk = Walk::take(&store, path(1), |_| Ok(()))?;
     }
-    let from = if verify_all { 1 } else { newest_good_snapshot(&store)? + 1 };
-    let walk = Walk::take(&store, walk::Path { from, known_last: 0, tolerant: false }, |_| Ok(()))?;
-    let suspicious = walk.last_position < answered || !walk.missing.is_empty() || walk.fresh_breaks().next().is_some();
-    if suspicious && wal_bytes > 0 {
-        let without_wal = Store::last_position_without_wal(&journal).unwrap_or(0);
-        if without_wal > walk.last_position || !walk.missing.is_empty() {
-            return Err(SqlFault { cause: "the log is older than the file".into(), damaged: true });
+    if is_suspicious(&walk, answered) {
+        let without_wal = || Store::last_position_without_wal(&journal).unwrap_or(0);
+        if wal_bytes > 0 && (!walk.missing.is_empty() || without_wal() > walk.last_position) {
+            return Err(SqlFault::Damaged("the log is older than the file".into()));
         }
-    }
-    if suspicious && let Some(line) = store.integrity().into_iter().next() {
-        return Err(SqlFault { cause: line, damaged: true });
+        if let Some(line) = store.integrity().into_iter().next() {
+            return Err(SqlFault::Damaged(line));
+        }
     }
     Ok((store, walk))
 }
 
-/// A file that was cut: SQLite would take what is missing for zeros, or delete the log of an empty file. A file that
-/// was only about to grow when the machine died looks the same and loses nothing by being rebuilt.
-pub(super) fn must_have_its_length(journal: &std::path::Path, bytes: u64) -> Result<(), SqlFault> {
-    let damaged = |cause: String| Err(SqlFault { cause, damaged: true });
-    if bytes < HEADER_BYTES {
-        return damaged(format!("the file is cut at {bytes} bytes, within its header"));
-    }
-    match pages_in_header(journal) {
-        Ok(pages) if bytes < pages * PAGE_BYTES || !bytes.is_multiple_of(PAGE_BYTES) => {
-            damaged(format!("the file is cut at {bytes} bytes of {}", pages * PAGE_BYTES))
-        }
-        Ok(_) => Ok(()),
-        Err(e) => Err(SqlFault { cause: e.to_string(), damaged: false }),
-    }
-}
-
-/// The file format's header, section 1.3.8: the size of the database in pages, big-endian, at byte 28.
-pub(super) fn pages_in_header(journal: &std::path::Path) -> std::io::Result<u64> {
-    let mut pages = [0; 4];
-    let file = std::fs::File::open(journal)?;
-    std::os::unix::fs::FileExt::read_exact_at(&file, &mut pages, 28)?;
-    Ok(u64::from(u32::from_be_bytes(pages)))
-}
-
-fn newest_good_snapshot(store: &Store) -> Result<u64, SqlFault> {
-    let snapshots = store.snapshots()?;
-    Ok(snapshots.iter().find(|(snapshot, digest)| snapshot.digest() == *digest).map_or(0, |(good, _)| good.position))
+fn is_suspicious(walk: &Walk, answered: u64) -> bool {
+    walk.last_position < answered || !walk.missing.is_empty() || walk.fresh_breaks().next().is_some()
 }
 
 /// Bytes of the log behind its last whole commit.
@@ -220,18 +195,22 @@ fn torn(store: &Store, wal_bytes: u64) -> Result<u64, SqlFault> {
     Ok(wal_bytes.saturating_sub(whole))
 }
 
-/// Sets broken streams aside and raises the epoch, in one commit.
+/// Sets broken streams aside and raises the epoch, in one commit. A snapshot may hold state of a stream that is set
+/// aside, and what took something back may be what broke: state is then replayed from the living streams alone.
 fn take_over(store: &Store, said: Option<Testimony>, broken: &[(i64, ChainBreak)]) -> Result<(NodeId, u64), SqlFault> {
     store.begin()?;
     for (no, found) in broken {
         store.set_aside(*no, found.seq)?;
+    }
+    if !broken.is_empty() {
+        store.forget_snapshots()?;
     }
     let (node, epoch) = match (store.node()?, said) {
         (Some((node, epoch)), said) => (node, epoch.max(said.map_or(0, |said| said.epoch))),
         (None, Some(said)) => (said.node, said.epoch),
         (None, None) => {
             let mut bytes = [0; 16];
-            getrandom::fill(&mut bytes).map_err(|e| SqlFault { cause: e.to_string(), damaged: false })?;
+            getrandom::fill(&mut bytes).map_err(|e| SqlFault::Storage(e.to_string()))?;
             (NodeId(u128::from_be_bytes(bytes)), 0)
         }
     };
@@ -242,11 +221,9 @@ fn take_over(store: &Store, said: Option<Testimony>, broken: &[(i64, ChainBreak)
 
 /// The streams that lie aside.
 pub(super) fn set_aside(store: &Store) -> Result<Vec<SetAside>, SqlFault> {
-    let row =
-        |row: super::sql::StreamRow| Some(SetAside { number: row.no, stream: row.stream, from_seq: row.set_aside? });
+    let row = |row: StreamRow| Some(SetAside { number: row.no, stream: row.stream, from_seq: row.set_aside? });
     Ok(store.streams()?.into_iter().filter_map(row).collect())
 }
 
-const HEADER_BYTES: u64 = 100;
 const WAL_HEADER_BYTES: u64 = 32;
 const WAL_FRAME_BYTES: u64 = 24 + PAGE_BYTES;

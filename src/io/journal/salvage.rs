@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use super::data_dir::{private, sync_dir};
 use super::fault::{OpenFault, file_fault};
 use super::files::{Files, index_of, length, wal_of};
-use super::recovery::pages_in_header;
-use super::sql::{PAGE_BYTES, SqlFault, Store, StreamRow};
+use super::format::{Header, PAGE_BYTES};
+use super::row::StreamRow;
+use super::sql::{SqlFault, Store};
 use super::walk::{self, Walk};
 use super::witness::{Testimony, testimony};
 use crate::domain::id::NodeId;
@@ -51,13 +52,12 @@ impl Salvage {
         let path = files.rebuilding();
         remove_database(&path)?;
         private().open(&path).map_err(|e| file_fault("making", &path, &e))?;
-        let storage = |fault: SqlFault| OpenFault::Storage(fault.cause);
         {
-            let store = Store::open(&path, None).map_err(storage)?;
-            store.begin().map_err(storage)?;
-            self.write(&store, testimony(&files.witness())).map_err(storage)?;
-            store.commit().map_err(storage)?;
-            store.checkpoint(true).map_err(storage)?;
+            let store = Store::open(&path, None)?;
+            store.begin()?;
+            self.write(&store, testimony(&files.witness()))?;
+            store.commit()?;
+            store.checkpoint(true)?;
         }
         for leftover in [wal_of(&path), index_of(&path)] {
             remove(&leftover)?;
@@ -92,8 +92,11 @@ impl Salvage {
             new.insert_gap(*first, *last)?;
         }
         // What follows only saves time or repeats answers: unreadable, it is left behind.
+        let loses_nothing_inside =
+            walk.missing.is_empty() && walk.fresh_breaks().all(|(_, found)| walk.is_cut_tail(found));
         for (snapshot, digest) in old.snapshots().unwrap_or_default() {
-            if snapshot.digest() == digest && snapshot.position <= walk.last_position {
+            let is_good = snapshot.digest() == digest && snapshot.position <= walk.last_position;
+            if is_good && loses_nothing_inside {
                 new.insert_snapshot(&snapshot, u64::MAX >> 1)?;
             }
         }
@@ -148,9 +151,12 @@ fn read_copy(copy: &Path, known_last: u64) -> Result<(Store, Walk), SqlFault> {
 fn copy_padded(original: &Path, copy: &Path, with_wal: bool) -> Result<(), OpenFault> {
     remove_database(copy)?;
     let file = private().open(copy).map_err(|e| file_fault("making", copy, &e))?;
-    let mut source = private().open(original).map_err(|e| file_fault("reading", original, &e))?;
-    std::io::copy(&mut source, &mut &file).map_err(|e| file_fault("copying to", copy, &e))?;
-    let pages = pages_in_header(copy).unwrap_or(1);
+    match fs::File::open(original) {
+        Ok(mut source) => drop(std::io::copy(&mut source, &mut &file).map_err(|e| file_fault("copying to", copy, &e))?),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {} // its log may be there
+        Err(e) => return Err(file_fault("reading", original, &e)),
+    }
+    let pages = Header::read(copy).map_or(1, |header| header.pages);
     // Of a page that was cut only the newer part could be read: as a whole it is gone.
     let found = length(copy) / PAGE_BYTES * PAGE_BYTES;
     file.set_len(found).map_err(|e| file_fault("cutting", copy, &e))?;

@@ -1,18 +1,19 @@
 //! Everything the journal says to SQLite, and nothing else does. No transaction begins or ends here by itself.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
-use super::chain::{Digest, Salt};
-use super::fault::ReadFault;
-use super::record::{Committed, Envelope, IdempotencyKey, Record};
+use super::chain::Digest;
+use super::fault::{OpenFault, ReadFault};
+use super::format::{FORMAT, PAGE_BYTES, SETTINGS, TABLES};
+use super::record::{Committed, IdempotencyKey, Record};
+use super::row::{Stored, StreamRow, answer, bytes, number, signed, stored, stream_row};
 use super::snapshot::Snapshot;
 use super::stream::Stream;
 use crate::domain::id::NodeId;
-use crate::domain::time::WallTime;
 
 macro_rules! record_columns {
     () => {
@@ -24,44 +25,49 @@ macro_rules! record_columns {
 
 /// What SQLite or a row answered instead of what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SqlFault {
-    pub cause: String,
+pub(super) enum SqlFault {
+    /// The disk, the memory, another process.
+    Storage(String),
     /// The file does not hold what was written to it.
-    pub damaged: bool,
+    Damaged(String),
+    /// A later version wrote it.
+    NewerFormat(i64),
 }
 
 impl From<rusqlite::Error> for SqlFault {
     fn from(fault: rusqlite::Error) -> Self {
-        let damaged = match fault.sqlite_error_code() {
-            Some(code) => matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase),
-            None => true, // a row of another shape than ours
-        };
-        Self { cause: fault.to_string(), damaged }
+        match fault.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(fault.to_string()),
+            Some(_) => Self::Storage(fault.to_string()),
+            None => Self::Damaged(fault.to_string()), // a row of another shape than ours
+        }
+    }
+}
+
+impl From<SqlFault> for OpenFault {
+    fn from(fault: SqlFault) -> Self {
+        match fault {
+            SqlFault::Storage(cause) => Self::Storage(cause),
+            SqlFault::Damaged(cause) => Self::Damaged(cause),
+            SqlFault::NewerFormat(format) => Self::NewerFormat(format),
+        }
     }
 }
 
 impl From<SqlFault> for ReadFault {
     fn from(fault: SqlFault) -> Self {
-        Self(fault.cause)
+        Self(fault.cause())
     }
 }
 
-/// A stream as its row tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StreamRow {
-    pub no: i64,
-    pub stream: Stream,
-    pub last_seq: u64,
-    pub last_digest: Digest,
-    /// The first sequence that cannot be trusted, if the stream was set aside.
-    pub set_aside: Option<u64>,
-}
-
-/// A record with its stream's number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stored {
-    pub stream_no: i64,
-    pub record: Record,
+impl SqlFault {
+    /// In words.
+    pub(super) fn cause(self) -> String {
+        match self {
+            SqlFault::Storage(cause) | SqlFault::Damaged(cause) => cause,
+            SqlFault::NewerFormat(format) => OpenFault::NewerFormat(format).to_string(),
+        }
+    }
 }
 
 /// One connection to one journal file.
@@ -72,9 +78,9 @@ impl Store {
     /// Opens for the writer: WAL, full sync, tables made if the file is new.
     pub(super) fn open(path: &Path, size_max_bytes: Option<u64>) -> Result<Self, SqlFault> {
         let store = Self::connect(path)?;
+        let is_new = store.is_new()?;
         store.0.execute_batch(SETTINGS)?;
-        let format: i64 = store.0.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if format == 0 {
+        if is_new {
             store.0.execute_batch(TABLES)?;
         }
         if let Some(bytes) = size_max_bytes {
@@ -93,7 +99,7 @@ impl Store {
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         // Only the writer, knowing the file whole, moves the WAL into it.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        conn.busy_timeout(std::time::Duration::from_secs(5))?;
+        conn.busy_timeout(BUSY_MAX)?;
         conn.set_prepared_statement_cache_capacity(32);
         Ok(Self(conn))
     }
@@ -104,9 +110,23 @@ impl Store {
         Self(Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?).last_position()
     }
 
-    /// The format written in the file; 0 if it has no tables.
-    pub(super) fn format(&self) -> Result<i64, SqlFault> {
-        Ok(self.0.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+    /// True if the file has no tables yet. Of a later version's file nothing else may be asked.
+    pub(super) fn is_new(&self) -> Result<bool, SqlFault> {
+        let format: i64 = self.0.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if format > FORMAT {
+            return Err(SqlFault::NewerFormat(format));
+        }
+        let is_new =
+            !self.0.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get::<_, bool>(0))?;
+        if format != if is_new { 0 } else { FORMAT } {
+            return Err(SqlFault::Damaged(format!("the file calls its format {format}")));
+        }
+        Ok(is_new)
+    }
+    /// From here on until this store is dropped everything is read as it is now, whatever a writer does.
+    pub(super) fn hold_still(&self) -> Result<(), SqlFault> {
+        self.0.execute_batch("BEGIN")?;
+        self.last_position().map(drop) // the first reading fixes the moment
     }
     pub(super) fn begin(&self) -> Result<(), SqlFault> {
         Ok(self.0.execute_batch("BEGIN IMMEDIATE")?)
@@ -120,10 +140,14 @@ impl Store {
             drop(self.0.execute_batch("ROLLBACK"));
         }
     }
-    /// Frames of the WAL that hold whole commits, and whether all of them went into the file.
+    /// Frames of the WAL that hold whole commits, and whether all of them went into the file. Waits for no reader: one
+    /// that reads long would hold up every commit.
     pub(super) fn checkpoint(&self, truncate: bool) -> Result<(u64, bool), SqlFault> {
         let sql = if truncate { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
-        let (busy, frames): (i64, i64) = self.0.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        self.0.busy_timeout(Duration::ZERO)?;
+        let answer: rusqlite::Result<(i64, i64)> = self.0.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+        self.0.busy_timeout(BUSY_MAX)?;
+        let (busy, frames) = answer?;
         Ok((frames.max(0).unsigned_abs(), busy == 0))
     }
     /// Everything SQLite itself finds wrong, at most a hundred lines; empty if nothing.
@@ -280,6 +304,18 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The newest snapshot that is what was written, of one schema or of any.
+    pub(super) fn good_snapshot(&self, schema: Option<u32>) -> Result<Option<Snapshot>, SqlFault> {
+        let fits = |snapshot: &Snapshot| schema.is_none_or(|schema| snapshot.schema == schema);
+        let good = |(snapshot, digest): (Snapshot, Digest)| (snapshot.digest() == digest).then_some(snapshot);
+        Ok(self.snapshots()?.into_iter().filter_map(good).find(fits))
+    }
+    /// Forgets every snapshot: they may hold state of a stream that is being set aside.
+    pub(super) fn forget_snapshots(&self) -> Result<(), SqlFault> {
+        self.0.execute("DELETE FROM snapshot", [])?;
+        Ok(())
+    }
+
     /// Positions that a repair could not save: first and last of each stretch.
     pub(super) fn known_gaps(&self) -> Result<Vec<(u64, u64)>, SqlFault> {
         let mut statement = self.0.prepare("SELECT first, last FROM known_gap ORDER BY first")?;
@@ -291,121 +327,5 @@ impl Store {
     }
 }
 
-fn stream_row(row: &Row) -> rusqlite::Result<StreamRow> {
-    let set_aside: Option<i64> = row.get(4)?;
-    Ok(StreamRow {
-        no: row.get(0)?,
-        stream: stream_name(row, 1)?,
-        last_seq: number(row, 2)?,
-        last_digest: Digest(bytes(row, 3)?),
-        set_aside: set_aside.map(i64::unsigned_abs),
-    })
-}
-
-fn stored(row: &Row) -> rusqlite::Result<Stored> {
-    let envelope = Envelope {
-        position: number(row, 0)?,
-        stream: stream_name(row, 1)?,
-        seq: number(row, 2)?,
-        node: NodeId(u128::from_be_bytes(bytes(row, 3)?)),
-        epoch: number(row, 4)?,
-        wall: WallTime(row.get(5)?),
-        actor: row.get(6)?,
-        cause: row.get(7)?,
-        schema: row.get(8)?,
-        kind: row.get(9)?,
-    };
-    let (salt, digest) = (Salt(bytes(row, 10)?), Digest(bytes(row, 12)?));
-    Ok(Stored { stream_no: row.get(13)?, record: Record { envelope, salt, payload: row.get(11)?, digest } })
-}
-
-fn answer(row: &Row) -> rusqlite::Result<(Digest, Committed)> {
-    let text: String = row.get(1)?;
-    let committed = serde_json::from_str(&text)
-        .map_err(|fault| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(fault)))?;
-    Ok((Digest(bytes(row, 0)?), committed))
-}
-
-fn stream_name(row: &Row, at: usize) -> rusqlite::Result<Stream> {
-    let text: String = row.get(at)?;
-    text.parse().map_err(|fault| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, Box::new(fault)))
-}
-
-fn bytes<const N: usize>(row: &Row, at: usize) -> rusqlite::Result<[u8; N]> {
-    row.get(at)
-}
-
-/// SQLite's integers are signed; ours never reach the sign.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn number(row: &Row, at: usize) -> rusqlite::Result<u64> {
-    let value: i64 = row.get(at)?;
-    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(at, value))
-}
-
-/// SQLite's default, fixed so that a damaged header does not decide it.
-pub(super) const PAGE_BYTES: u64 = 4096;
-/// The only format there has been.
-pub(super) const FORMAT: i64 = 1;
-
-/// The writer checkpoints by itself, after answering.
-const SETTINGS: &str = "
-    PRAGMA page_size = 4096;
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
-    PRAGMA wal_autocheckpoint = 0;
-    PRAGMA foreign_keys = OFF;
-";
-
-const TABLES: &str = "
-    BEGIN IMMEDIATE;
-    CREATE TABLE node (
-        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-        id       BLOB NOT NULL,
-        epoch    INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE stream (
-        no          INTEGER PRIMARY KEY,
-        name        TEXT NOT NULL,
-        last_seq    INTEGER NOT NULL,
-        last_digest BLOB NOT NULL,
-        set_aside   INTEGER
-    ) STRICT;
-    CREATE UNIQUE INDEX living_stream ON stream (name) WHERE set_aside IS NULL;
-    CREATE TABLE record (
-        position  INTEGER PRIMARY KEY,
-        stream_no INTEGER NOT NULL,
-        seq       INTEGER NOT NULL,
-        node      BLOB NOT NULL,
-        epoch     INTEGER NOT NULL,
-        wall_ms   INTEGER NOT NULL,
-        actor     TEXT NOT NULL,
-        cause     TEXT,
-        schema    INTEGER NOT NULL,
-        kind      TEXT NOT NULL,
-        salt      BLOB NOT NULL,
-        payload   BLOB NOT NULL,
-        digest    BLOB NOT NULL
-    ) STRICT;
-    CREATE UNIQUE INDEX record_in_stream ON record (stream_no, seq);
-    CREATE TABLE answered (
-        no        INTEGER PRIMARY KEY,
-        key       TEXT NOT NULL UNIQUE,
-        request   BLOB NOT NULL,
-        committed TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE snapshot (
-        position INTEGER PRIMARY KEY,
-        schema   INTEGER NOT NULL,
-        bytes    BLOB NOT NULL,
-        digest   BLOB NOT NULL
-    ) STRICT;
-    CREATE TABLE known_gap (
-        first INTEGER PRIMARY KEY,
-        last  INTEGER NOT NULL
-    ) STRICT;
-    PRAGMA user_version = 1;
-    COMMIT;
-";
+/// A reader that finds the log being made anew, or a writer that meets a stranger's lock, waits this long.
+const BUSY_MAX: Duration = Duration::from_secs(5);

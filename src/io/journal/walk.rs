@@ -5,7 +5,8 @@ use std::collections::btree_map::Entry;
 
 use super::chain::{BreakKind, ChainBreak, ChainHead, Digest};
 use super::record::Record;
-use super::sql::{SqlFault, Store, Stored};
+use super::row::Stored;
+use super::sql::{SqlFault, Store};
 
 /// What a walk has found.
 #[derive(Debug, Default)]
@@ -53,8 +54,8 @@ impl Walk {
         loop {
             let page = match store.records(next, PAGE_RECORDS, true) {
                 Ok(page) => page,
-                Err(fault) if !path.tolerant || !fault.damaged => return Err(fault),
-                Err(_) => readable_one_by_one(store, next),
+                Err(SqlFault::Damaged(_)) if path.tolerant => readable_one_by_one(store, next),
+                Err(fault) => return Err(fault),
             };
             for stored in &page {
                 walk.see(store, stored, path)?;
@@ -99,7 +100,7 @@ impl Walk {
     fn compare_heads(&mut self, store: &Store, path: Path) -> Result<(), SqlFault> {
         let rows = match store.streams() {
             Ok(rows) => rows,
-            Err(fault) if path.tolerant && fault.damaged => return Ok(()),
+            Err(SqlFault::Damaged(_)) if path.tolerant => return Ok(()),
             Err(fault) => return Err(fault),
         };
         let everything = path.from <= 1 || !self.missing.is_empty();

@@ -6,19 +6,19 @@
 //! whole and reports it as unanswered.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-
-use serde::Serialize;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
 
 use super::chain::{Digest, Salt};
 use super::fault::NotRecorded;
 use super::files::{Files, length, wal_of};
+use super::queue::{Request, lock};
 use super::record::{Committed, Envelope, IdempotencyKey, NewRecord, Part, Record};
 use super::recovery::Recovered;
-use super::snapshot::{SNAPSHOTS_KEPT, Snapshot};
-use super::sql::{SqlFault, Store, StreamRow};
+use super::row::StreamRow;
+use super::snapshot::SNAPSHOTS_KEPT;
+use super::sql::{SqlFault, Store};
+use super::status::{JournalAlarm, JournalStatus};
 use super::stream::Stream;
 use super::subscription::Board;
 use super::ticket::Answer;
@@ -32,110 +32,8 @@ pub trait CommitGate: Send {
     fn pass(&mut self, appends: usize) -> Result<(), String>;
 }
 
-/// How the journal does.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct JournalStatus {
-    /// Set while commits fail; cleared by the next that does not.
-    pub alarm: Option<JournalAlarm>,
-    /// Commits.
-    pub commits: u64,
-    /// Commits that failed.
-    pub commits_failed: u64,
-    /// Records committed.
-    pub records: u64,
-    /// Appends and snapshots in the largest group so far.
-    pub group_max: usize,
-    /// Appends and snapshots that wait or are being committed.
-    pub queued: usize,
-    /// Appends refused because the queue was full.
-    pub refused_full: u64,
-    /// Times the log could not be moved into the file; it grows until one succeeds.
-    pub checkpoints_failed: u64,
-    /// Times the witness could not be written.
-    pub witness_failed: u64,
-}
-
-/// The journal cannot be written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct JournalAlarm {
-    /// Time of day of the first append that failed, as its author told it.
-    pub since: WallTime,
-    /// What storage said last.
-    pub cause: String,
-}
-
-/// One thing to write.
-pub(super) enum Request {
-    Append { parts: Vec<Part>, key: Option<IdempotencyKey>, answer: Answer<Committed> },
-    Snapshot { snapshot: Snapshot, answer: Answer<()> },
-}
-
-/// The queue's near end.
-pub(super) struct Queue {
-    sender: Option<SyncSender<Request>>,
-    thread: Option<JoinHandle<()>>,
-    status: Arc<Mutex<JournalStatus>>,
-}
-
-impl Queue {
-    /// Starts the writer on a recovered journal.
-    pub(super) fn start(
-        recovered: Recovered,
-        files: Files,
-        queue_max: usize,
-        gate: Option<Box<dyn CommitGate>>,
-        board: Arc<Board>,
-    ) -> std::io::Result<Self> {
-        let (sender, requests) = sync_channel(queue_max.max(1));
-        let status = Arc::<Mutex<JournalStatus>>::default();
-        let mut writer = Writer {
-            last_position: recovered.report.last_position,
-            node: recovered.report.node,
-            epoch: recovered.report.epoch,
-            store: recovered.store,
-            witness: recovered.witness,
-            files,
-            gate,
-            board,
-            status: Arc::clone(&status),
-            heads: BTreeMap::new(),
-            wall: WallTime::default(),
-        };
-        let thread = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run(&requests))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread), status })
-    }
-    /// Hands a request to the writer, or refuses it now.
-    pub(super) fn push(&self, request: Request) -> Result<(), NotRecorded> {
-        let sender = self.sender.as_ref().ok_or(NotRecorded::Stopped)?;
-        lock(&self.status).queued += 1;
-        sender.try_send(request).map_err(|refused| {
-            let mut status = lock(&self.status);
-            status.queued -= 1;
-            match refused {
-                TrySendError::Full(_) => {
-                    status.refused_full += 1;
-                    NotRecorded::QueueFull
-                }
-                TrySendError::Disconnected(_) => NotRecorded::Stopped,
-            }
-        })
-    }
-    pub(super) fn status(&self) -> JournalStatus {
-        lock(&self.status).clone()
-    }
-}
-
-impl Drop for Queue {
-    /// Writes what was queued, then ends the thread.
-    fn drop(&mut self) {
-        self.sender = None;
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
-}
-
-struct Writer {
+/// The thread's state.
+pub(super) struct Writer {
     store: Store,
     witness: Witness,
     files: Files,
@@ -149,6 +47,8 @@ struct Writer {
     heads: BTreeMap<Stream, StreamRow>,
     /// The newest time of day that was told.
     wall: WallTime,
+    /// The log's length at which it is next moved into the file.
+    checkpoint_at_bytes: u64,
 }
 
 /// What a group will have changed once it is committed.
@@ -166,7 +66,34 @@ enum Outcome {
 }
 
 impl Writer {
-    fn run(&mut self, requests: &Receiver<Request>) {
+    pub(super) fn new(
+        recovered: Recovered,
+        files: Files,
+        gate: Option<Box<dyn CommitGate>>,
+        board: Arc<Board>,
+        status: Arc<Mutex<JournalStatus>>,
+    ) -> Self {
+        let Recovered { store, witness, report } = recovered;
+        let (node, epoch, last_position) = (report.node, report.epoch, report.last_position);
+        let (heads, wall) = (BTreeMap::new(), WallTime::default());
+        let checkpoint_at_bytes = WAL_BYTES_WANTED;
+        Self {
+            store,
+            witness,
+            files,
+            gate,
+            board,
+            status,
+            node,
+            epoch,
+            last_position,
+            heads,
+            wall,
+            checkpoint_at_bytes,
+        }
+    }
+
+    pub(super) fn run(&mut self, requests: &Receiver<Request>) {
         while let Ok(first) = requests.recv() {
             let mut group = vec![first];
             while group.len() < GROUP_MAX
@@ -175,7 +102,7 @@ impl Writer {
                 group.push(next);
             }
             self.commit_group(group);
-            if length(&wal_of(&self.files.journal())) > WAL_BYTES_WANTED {
+            if self.wal_bytes() > self.checkpoint_at_bytes {
                 self.checkpoint();
             }
         }
@@ -329,7 +256,7 @@ impl Writer {
             }
         };
         let mut salts = vec![0; part.records.len() * 16];
-        getrandom::fill(&mut salts).map_err(|e| SqlFault { cause: e.to_string(), damaged: false })?;
+        getrandom::fill(&mut salts).map_err(|e| SqlFault::Storage(e.to_string()))?;
         for (new, salt) in part.records.iter().zip(salts.as_chunks::<16>().0) {
             let envelope = self.envelope(new, &head, staged.last_position + 1);
             let salt = Salt(*salt);
@@ -378,11 +305,18 @@ impl Writer {
         }
     }
 
-    /// Moves the log into the file and empties it, so that a log on disk is never older than the file.
-    fn checkpoint(&self) {
+    /// Moves the log into the file and empties it, so that a log on disk is never older than the file. While somebody
+    /// reads an old state the log can only grow: the next try comes after as much again.
+    fn checkpoint(&mut self) {
+        self.checkpoint_at_bytes = WAL_BYTES_WANTED;
         if !matches!(self.store.checkpoint(true), Ok((_, true))) {
             lock(&self.status).checkpoints_failed += 1;
+            self.checkpoint_at_bytes += self.wal_bytes();
         }
+    }
+
+    fn wal_bytes(&self) -> u64 {
+        length(&wal_of(&self.files.journal()))
     }
 }
 
@@ -394,11 +328,7 @@ impl Drop for Writer {
 }
 
 fn storage(fault: SqlFault) -> NotRecorded {
-    NotRecorded::Storage(fault.cause)
-}
-
-fn lock(status: &Mutex<JournalStatus>) -> MutexGuard<'_, JournalStatus> {
-    status.lock().unwrap_or_else(PoisonError::into_inner)
+    NotRecorded::Storage(fault.cause())
 }
 
 /// Bounds what one failed commit can fail and what one commit must hold in memory.
