@@ -10,6 +10,8 @@ use std::time::Duration;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::api::tokens::TokenTable;
+use crate::api::{self, Door, DoorCounters, Served};
 use crate::config::{self, Fault, Settings};
 use crate::dispatch::evolve;
 use crate::domain::command::{Command, Principal, Role};
@@ -58,6 +60,7 @@ pub fn run(path: &Path) -> Result<(), RunFault> {
     if !start.faults.is_empty() {
         tracing::error!(faults = start.faults.len(), "the configuration is faulty: running on the last good one");
     }
+    api::check_address(&start.settings).map_err(RunFault::Configuration)?;
     raise_file_limit();
     // TLS has two providers in this program; choosing here keeps rustls from refusing to choose.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -124,7 +127,18 @@ impl Start {
             keep_last_good(&self.settings.data_dir, &self.text);
         }
         wait_for_routes(&ends.link).await?;
-        serve(ends, &self.settings, stats, path).await
+        let door = Arc::new(Door {
+            link: ends.link.clone(),
+            tokens: TokenTable::load(&self.settings.tokens).map_err(RunFault::Configuration)?,
+            stats: stats.clone(),
+            config_path: path.to_owned(),
+            data_dir: self.settings.data_dir.clone(),
+            counters: DoorCounters::default(),
+        });
+        let served = api::serve(door, &self.settings).await.map_err(RunFault::System)?;
+        let ended = serve(ends, &self.settings, &served, stats, path).await;
+        served.stop();
+        ended
     }
 }
 
@@ -132,6 +146,7 @@ impl Start {
 async fn serve(
     ends: ControlEnds,
     settings: &Settings,
+    served: &Served,
     stats: Vec<Arc<ShardStats>>,
     path: &Path,
 ) -> Result<(), RunFault> {
@@ -139,7 +154,7 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals"))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(system("signals"))?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    tracing::info!(node = settings.node, http = %settings.http, shards = stats.len(), "ready");
+    tracing::info!(node = settings.node, http = %served.address, shards = stats.len(), "ready");
     let mut watchdog = tokio::time::interval(watchdog_beat());
     loop {
         tokio::select! {
@@ -280,7 +295,8 @@ fn last_good_of(faulty: &str) -> Option<String> {
     places.filter_map(|place| std::fs::read_to_string(place.join(LAST_GOOD)).ok()).next()
 }
 
-fn keep_last_good(data_dir: &Path, text: &str) {
+/// Keeps a file that was adopted for a start with a faulty one.
+pub fn keep_last_good(data_dir: &Path, text: &str) {
     let fresh = data_dir.join("last-good.toml.new");
     let kept = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, data_dir.join(LAST_GOOD)));
     if let Err(fault) = kept {

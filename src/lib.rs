@@ -6,6 +6,7 @@
 //!  all    <- io <- daemon <- main the world: threads, sockets, files, clocks
 //! ```
 
+pub mod api;
 pub mod config;
 pub mod daemon;
 pub mod dispatch;

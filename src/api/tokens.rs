@@ -1,0 +1,164 @@
+//! Who may speak to the API: bearer tokens, known by their SHA-256 only. A wrong token is counted, and a source that
+//! tries many is answered later, never longer.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::config::{SecretSource, Token};
+use crate::domain::command::Principal;
+use crate::domain::time::MonoTime;
+
+/// All tokens of the configuration.
+pub struct TokenTable {
+    tokens: Vec<([u8; 32], Principal)>,
+    wrong: AtomicU64,
+    sources: Mutex<BTreeMap<IpAddr, Tries>>,
+}
+
+/// Wrong tokens of one source in one minute.
+#[derive(Clone, Copy)]
+struct Tries {
+    since: MonoTime,
+    count: u32,
+}
+
+/// Why a request has no principal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPrincipal {
+    /// No bearer token at all.
+    Missing,
+    /// Not one we know.
+    Wrong,
+    /// Too many wrong ones from there within a minute.
+    Throttled,
+}
+
+/// Wrong tokens a source may send in a minute: a person mistypes a few times.
+const TRIES_MAX: u32 = 20;
+/// Sources remembered; when full the oldest are forgotten first.
+const SOURCES_MAX: usize = 1024;
+const MINUTE_MS: u64 = 60_000;
+
+impl TokenTable {
+    /// Resolves every secret. Refuses one that cannot be read, naming its user and place, never its content.
+    pub fn load(tokens: &[Token]) -> Result<Self, String> {
+        let mut table = Vec::new();
+        for token in tokens {
+            let hash = hash_of(&token.secret).map_err(|why| format!("token of {}: {why}", token.user))?;
+            let principal = Principal { user: token.user.clone(), agency: token.agency.clone(), role: token.role };
+            table.push((hash, principal));
+        }
+        Ok(Self { tokens: table, wrong: AtomicU64::new(0), sources: Mutex::default() })
+    }
+
+    /// Wrong and missing tokens so far.
+    pub fn wrong(&self) -> u64 {
+        self.wrong.load(Ordering::Relaxed)
+    }
+
+    /// The principal of an `Authorization` header's value.
+    pub fn principal(&self, header: Option<&str>, source: IpAddr, now: MonoTime) -> Result<Principal, NoPrincipal> {
+        if self.is_throttled(source, now) {
+            self.wrong.fetch_add(1, Ordering::Relaxed);
+            return Err(NoPrincipal::Throttled);
+        }
+        let Some(token) = header.and_then(|header| header.strip_prefix("Bearer ")) else {
+            self.wrong.fetch_add(1, Ordering::Relaxed);
+            return Err(NoPrincipal::Missing);
+        };
+        let hash: [u8; 32] = Sha256::digest(token.trim().as_bytes()).into();
+        // Every entry is compared, so that time tells nothing of which one was near.
+        let mut found = None;
+        for (known, principal) in &self.tokens {
+            if bool::from(known.ct_eq(&hash)) {
+                found = Some(principal);
+            }
+        }
+        found.cloned().ok_or_else(|| {
+            self.note_wrong(source, now);
+            NoPrincipal::Wrong
+        })
+    }
+
+    fn is_throttled(&self, source: IpAddr, now: MonoTime) -> bool {
+        let sources = self.sources.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sources.get(&source).is_some_and(|tries| tries.count >= TRIES_MAX && now.ms_since(tries.since) < MINUTE_MS)
+    }
+
+    fn note_wrong(&self, source: IpAddr, now: MonoTime) {
+        self.wrong.fetch_add(1, Ordering::Relaxed);
+        let mut sources = self.sources.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sources.retain(|_, tries| now.ms_since(tries.since) < MINUTE_MS);
+        if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
+            let oldest = sources.iter().min_by_key(|(_, tries)| tries.since).map(|(source, _)| *source);
+            oldest.and_then(|oldest| sources.remove(&oldest));
+        }
+        sources.entry(source).or_insert(Tries { since: now, count: 0 }).count += 1;
+    }
+}
+
+fn hash_of(secret: &SecretSource) -> Result<[u8; 32], String> {
+    let text = match secret {
+        SecretSource::Sha256(hash) => return Ok(*hash),
+        SecretSource::Environment(name) => {
+            std::env::var(name).map_err(|_| format!("environment variable {name} is not set"))?
+        }
+        SecretSource::File(path) => {
+            std::fs::read_to_string(path).map_err(|fault| format!("{}: {fault}", path.display()))?
+        }
+        SecretSource::Credential(name) => {
+            let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or("systemd gave no credentials")?;
+            let path = std::path::Path::new(&folder).join(name);
+            std::fs::read_to_string(&path).map_err(|fault| format!("credential {name}: {fault}"))?
+        }
+    };
+    let text = text.trim();
+    if text.len() < TOKEN_LENGTH_MIN {
+        return Err(format!("a token has at least {TOKEN_LENGTH_MIN} characters"));
+    }
+    Ok(Sha256::digest(text.as_bytes()).into())
+}
+
+/// Shorter tokens can be guessed.
+const TOKEN_LENGTH_MIN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::command::Role;
+    use crate::domain::id::{AgencyId, UserId};
+
+    fn table() -> TokenTable {
+        let secret = SecretSource::Sha256(Sha256::digest(b"right").into());
+        let user = UserId::new("desk").unwrap();
+        let agency = Some(AgencyId::new("police").unwrap());
+        TokenTable::load(&[Token { user, agency, role: Role::Dispatcher, secret }]).unwrap()
+    }
+
+    #[test]
+    fn only_the_right_token_has_a_principal_and_every_other_is_counted() {
+        let (table, here, now) = (table(), IpAddr::from([127, 0, 0, 1]), MonoTime::default());
+        assert_eq!(table.principal(Some("Bearer right"), here, now).unwrap().user.as_str(), "desk");
+        assert_eq!(table.principal(Some("Bearer wrong"), here, now), Err(NoPrincipal::Wrong));
+        assert_eq!(table.principal(Some("Basic right"), here, now), Err(NoPrincipal::Missing));
+        assert_eq!(table.principal(None, here, now), Err(NoPrincipal::Missing));
+        assert_eq!(table.wrong(), 3);
+    }
+
+    #[test]
+    fn a_guessing_source_is_throttled_for_a_minute_and_others_are_not() {
+        let (table, now) = (table(), MonoTime::from_millis(5));
+        let (guesser, other) = (IpAddr::from([127, 0, 0, 9]), IpAddr::from([127, 0, 0, 1]));
+        for _ in 0..TRIES_MAX {
+            assert_eq!(table.principal(Some("Bearer x"), guesser, now), Err(NoPrincipal::Wrong));
+        }
+        assert_eq!(table.principal(Some("Bearer right"), guesser, now), Err(NoPrincipal::Throttled));
+        assert!(table.principal(Some("Bearer right"), other, now).is_ok());
+        assert!(table.principal(Some("Bearer right"), guesser, now.plus_ms(MINUTE_MS)).is_ok());
+    }
+}
