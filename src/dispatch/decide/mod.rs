@@ -1,6 +1,6 @@
 //! A command becomes events, or a refusal that touched nothing. One file per noun below.
 //!
-//! A command is tried on a [`Draft`]: a copy of the state that each event changes at once, so that the second step
+//! A command is tried on a `Draft`: a copy of the state that each event changes at once, so that the second step
 //! of a command is judged by what the first one did. Only if every step is allowed do the events leave.
 
 mod configuration;
