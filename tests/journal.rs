@@ -199,6 +199,7 @@ fn a_full_disk_fails_appends_keeps_what_was_answered_and_ends_with_room() {
     let (journal, _) = open_with(dir.path(), JournalOptions { size_max_bytes: Some(160 << 10), ..Default::default() });
     let mut answered = 0;
     let cause = loop {
+        assert!(answered < 1000, "the limit was not kept");
         match append(&journal, incident(1), answered, &"x".repeat(1000)) {
             Ok(_) => answered += 1,
             Err(fault) => break fault,

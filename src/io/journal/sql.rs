@@ -123,10 +123,9 @@ impl Store {
         }
         Ok(is_new)
     }
-    /// From here on until this store is dropped everything is read as it is now, whatever a writer does.
+    /// From the first reading on until this store is dropped everything is read as it is then, whatever a writer does.
     pub(super) fn hold_still(&self) -> Result<(), SqlFault> {
-        self.0.execute_batch("BEGIN")?;
-        self.last_position().map(drop) // the first reading fixes the moment
+        Ok(self.0.execute_batch("BEGIN")?)
     }
     pub(super) fn begin(&self) -> Result<(), SqlFault> {
         Ok(self.0.execute_batch("BEGIN IMMEDIATE")?)

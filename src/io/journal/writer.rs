@@ -5,7 +5,6 @@
 //! left in the log is overwritten by the next; should the machine die before that, recovery may find the group
 //! whole and reports it as unanswered.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +18,6 @@ use super::row::StreamRow;
 use super::snapshot::SNAPSHOTS_KEPT;
 use super::sql::{SqlFault, Store};
 use super::status::{JournalAlarm, JournalStatus};
-use super::stream::Stream;
 use super::subscription::Board;
 use super::ticket::Answer;
 use super::witness::{Testimony, Witness};
@@ -43,8 +41,6 @@ pub(super) struct Writer {
     node: NodeId,
     epoch: u64,
     last_position: u64,
-    /// Living streams as the last commit left them; those not yet asked for are on disk.
-    heads: BTreeMap<Stream, StreamRow>,
     /// The newest time of day that was told.
     wall: WallTime,
     /// The log's length at which it is next moved into the file.
@@ -52,9 +48,7 @@ pub(super) struct Writer {
 }
 
 /// What a group will have changed once it is committed.
-#[derive(Default)]
 struct Staged {
-    heads: BTreeMap<Stream, StreamRow>,
     last_position: u64,
     records: u64,
 }
@@ -75,22 +69,8 @@ impl Writer {
     ) -> Self {
         let Recovered { store, witness, report } = recovered;
         let (node, epoch, last_position) = (report.node, report.epoch, report.last_position);
-        let (heads, wall) = (BTreeMap::new(), WallTime::default());
-        let checkpoint_at_bytes = WAL_BYTES_WANTED;
-        Self {
-            store,
-            witness,
-            files,
-            gate,
-            board,
-            status,
-            node,
-            epoch,
-            last_position,
-            heads,
-            wall,
-            checkpoint_at_bytes,
-        }
+        let (wall, checkpoint_at_bytes) = (WallTime::default(), WAL_BYTES_WANTED);
+        Self { store, witness, files, gate, board, status, node, epoch, last_position, wall, checkpoint_at_bytes }
     }
 
     pub(super) fn run(&mut self, requests: &Receiver<Request>) {
@@ -111,7 +91,7 @@ impl Writer {
 
     fn commit_group(&mut self, group: Vec<Request>) {
         let size = group.len();
-        let mut staged = Staged { last_position: self.last_position, ..Staged::default() };
+        let mut staged = Staged { last_position: self.last_position, records: 0 };
         let mut outcomes = Vec::with_capacity(size);
         let committed = self.write_group(group, &mut staged, &mut outcomes);
         if committed.is_err() {
@@ -120,7 +100,6 @@ impl Writer {
         self.note(size, &staged, committed.as_ref().err());
         match committed {
             Ok(()) => {
-                self.heads.append(&mut staged.heads);
                 self.last_position = staged.last_position;
                 let said = Testimony { node: self.node, epoch: self.epoch, position: self.last_position };
                 if self.witness.write(said).is_err() {
@@ -215,7 +194,7 @@ impl Writer {
         }
         let mut heads = Vec::with_capacity(parts.len());
         for part in parts {
-            let head = self.head(&part.stream, staged)?;
+            let head = self.store.stream_by_name(&part.stream).map_err(storage)?;
             let actual = head.as_ref().map_or(0, |head| head.last_seq);
             if actual != part.expected_seq {
                 return Err(NotRecorded::Conflict { stream: part.stream.clone(), expected: part.expected_seq, actual });
@@ -227,20 +206,12 @@ impl Writer {
         for (part, head) in parts.iter().zip(heads) {
             let head = self.write_part(part, head, staged).map_err(storage)?;
             last_seqs.push((part.stream.clone(), head.last_seq));
-            staged.heads.insert(part.stream.clone(), head);
         }
         let committed = Committed { first_position, last_position: staged.last_position, last_seqs, repeated: false };
         if let Some(key) = key {
             self.store.insert_answer(key, &committed, ANSWERS_KEPT).map_err(storage)?;
         }
         Ok(committed)
-    }
-
-    fn head(&self, stream: &Stream, staged: &Staged) -> Result<Option<StreamRow>, NotRecorded> {
-        match staged.heads.get(stream).or_else(|| self.heads.get(stream)) {
-            Some(head) => Ok(Some(head.clone())),
-            None => self.store.stream_by_name(stream).map_err(storage),
-        }
     }
 
     fn write_part(&self, part: &Part, head: Option<StreamRow>, staged: &mut Staged) -> Result<StreamRow, SqlFault> {
