@@ -126,7 +126,7 @@ fn schedule_lease(state: &State, placed: &PlacedLink<'_>, set: &mut BTreeSet<(Mo
         }
         for left_s in WARNINGS_S {
             // Only what was far enough away when the lease began is worth a warning.
-            let fresh = before_end(left_s) > link.since.mono && link.warned_s.is_none_or(|warned| warned > left_s);
+            let fresh = before_end(left_s) > link.leased.mono && link.warned_s.is_none_or(|warned| warned > left_s);
             if fresh {
                 set.insert((before_end(left_s), Reason::ExpiryWarning(id, left_s)));
             }

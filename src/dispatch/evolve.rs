@@ -174,6 +174,7 @@ fn evolve_link(state: &mut State, event: &Event, recorded: &Recorded) {
         }
         Event::Extended { incident, link, lease } => with_link(state, *incident, *link, |l| {
             l.lease = Term::of(*lease, at);
+            l.leased = at;
             // Only a standing agreement extends past the hard end, and with it.
             if l.hard_end.end < l.lease.end {
                 l.hard_end = l.lease;
@@ -355,6 +356,7 @@ fn link(patch: &mut Patch, terms: &LinkTerms, recorded: &Recorded) {
         gain: terms.gain,
         priority: terms.priority,
         lease: Term::of(terms.lease, recorded.at),
+        leased: recorded.at,
         hard_end: Term::of(grant.hard_end, recorded.at),
         grant,
         used: None,

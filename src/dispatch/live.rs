@@ -28,7 +28,7 @@ pub struct Live {
     pub transmitting: BTreeMap<GroupId, Option<PortId>>,
     /// Limits of media that were hit, and how often.
     pub limits_hit: BTreeMap<MediaLimit, u64>,
-    gateway_by_port: BTreeMap<PortId, GatewayId>,
+    pub(super) gateway_by_port: BTreeMap<PortId, GatewayId>,
 }
 
 /// One port, as its shard last spoke of it.

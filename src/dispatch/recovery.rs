@@ -148,6 +148,7 @@ fn each_link_moment(link: &mut Link, visit: &mut dyn FnMut(Moment<'_>)) {
         gain: _,
         priority: _,
         lease,
+        leased,
         hard_end,
         used,
         warned_s: _,
@@ -158,6 +159,7 @@ fn each_link_moment(link: &mut Link, visit: &mut dyn FnMut(Moment<'_>)) {
         isolated,
     } = link;
     visit(Moment::Past(since));
+    visit(Moment::Past(leased));
     visit(Moment::End(lease));
     visit(Moment::End(hard_end));
     if let Some(used) = used {

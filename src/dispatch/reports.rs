@@ -89,11 +89,12 @@ pub fn handle_report(
 /// Bursts whose listeners have all reported, or have had their time: each becomes one `Talked`.
 pub fn settle(state: &State, live: &mut Live, now: Now) -> Vec<Recorded> {
     let mut records = Vec::new();
-    for (id, burst) in &mut live.bursts {
+    let Live { bursts, gateway_by_port, .. } = live;
+    for (id, burst) in bursts {
         let LiveBurst { first_seen: _, talks, outcomes } = burst;
         let gateway_of = |port: PortId| {
-            let gateway = state.configuration.gateways.iter().find(|(id, _)| PortId::of_gateway(id) == port);
-            gateway.map(|(id, gateway)| (id.clone(), gateway.talkgroup.clone()))
+            let id = gateway_by_port.get(&port)?;
+            state.configuration.gateways.get(id).map(|gateway| (id.clone(), gateway.talkgroup.clone()))
         };
         talks.retain(|patch, talk| {
             let Some(end) = &talk.ended else { return true };

@@ -123,6 +123,8 @@ pub struct Link {
     pub gain: Gain,
     pub priority: Priority,
     pub lease: Term,
+    /// When the lease was given or last extended.
+    pub leased: Now,
     pub hard_end: Term,
     /// Talked or heard last.
     pub used: Option<Now>,

@@ -183,7 +183,9 @@ impl Control {
         self.journal = Journal::Works;
         evolve(&mut self.state, &cleared);
         records.push(cleared);
-        self.enqueue(records, None, out);
+        for group in records.chunks(GROUP_MAX) {
+            self.enqueue(group.to_vec(), None, out);
+        }
     }
 
     /// The journal fails: what takes or tells is in force without it.
@@ -248,5 +250,7 @@ impl Control {
     }
 }
 
+/// Records offered together when the journal is back: a transaction of milliseconds.
+const GROUP_MAX: usize = 500;
 /// Facts kept for a journal that fails: some hours of talk.
 const UNRECORDED_MAX: usize = 20_000;
