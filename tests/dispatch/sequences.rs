@@ -29,7 +29,7 @@ fn world() -> Configuration {
     configured.policy.recent_s = 120;
     for agency in configured.agencies.values_mut() {
         // Few enough that agencies meet.
-        agency.incidents_max = 2;
+        agency.incidents_max = 3;
     }
     let agreement = Agreement {
         between: [agency("police"), agency("ems")],
@@ -351,7 +351,11 @@ fn live_a_while(seed: u64, steps: u32) -> (Desk, Ledger) {
                 if dice.0.percent(30) {
                     of = dice.pick(&hosts).unwrap_or(of);
                 }
-                let command = dice.command(&desk.state, &of);
+                let mut command = dice.command(&desk.state, &of);
+                let offered = desk.state.incidents.iter().find_map(|(id, i)| Some((*id, i.offered.clone()?)));
+                if let Some((incident, to)) = offered.filter(|_| dice.0.percent(3)) {
+                    (of, command) = (to.to_string(), Command::TakeHost { incident });
+                }
                 let _ = desk.ask(&dispatcher(&of), command);
             }
         }
@@ -374,7 +378,7 @@ fn live_a_while(seed: u64, steps: u32) -> (Desk, Ledger) {
 #[test]
 fn no_sequence_of_commands_breaks_consent_leases_or_replay() {
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
-    for seed in 0..8 {
+    for seed in 0..12 {
         let (desk, ledger) = live_a_while(seed, 2000);
         for (kind, count) in ledger.kinds {
             *kinds.entry(kind).or_default() += count;
