@@ -2,13 +2,14 @@
 
 mod media;
 
-use crosspatch::domain::audio::Codec;
-use crosspatch::domain::floor::{MissCause, Priority};
+use crosspatch::domain::audio::{Codec, Level};
+use crosspatch::domain::floor::{FloorMode, FloorPolicy, MissCause, Priority};
 use crosspatch::domain::id::{AgencyKey, GroupId, PatchId};
-use crosspatch::domain::order::{LegSpec, Order};
+use crosspatch::domain::order::{LegSpec, Order, PatchSpec};
 use crosspatch::domain::port::{PortRole, PortSpec};
 use crosspatch::domain::report::Report;
 use crosspatch::domain::talker::Alias;
+use crosspatch::wire::rtp_extension::{AudioLevel, Elements};
 use media::{Bench, leg, numbered, patch, phone, port_id, radio};
 
 fn two_patches(ports: &[PortSpec]) -> Bench {
@@ -255,4 +256,47 @@ fn ports_on_one_rf_channel_are_deaf_while_one_transmits_and_shortly_after() {
     bench.talk(3, &numbered(0));
     assert_eq!(bench.heard(4).len(), 1);
     assert_eq!(bench.started().iter().filter(|(_, patch, _)| *patch == PatchId(2)).count(), 1);
+}
+
+#[test]
+fn a_leg_that_leaves_and_joins_again_in_mid_burst_hears_the_rest_of_it_with_one_outcome() {
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu), phone(3, Codec::Pcmu)];
+    let mut bench = Bench::patched(&ports);
+    bench.talk_for(1, 3, numbered);
+    bench.order([Order::Leave(leg(1, &ports[1]).leg)]);
+    bench.talk_for(1, 3, numbered);
+    bench.order([Order::Join(leg(1, &ports[1]))]);
+    bench.talk_for(1, 3, numbered);
+    assert_eq!(bench.heard(2).len(), 6);
+    bench.pass_ms(500);
+    let outcomes = bench.outcomes().into_iter().filter(|(_, outcome)| outcome.port == port_id(2));
+    assert_eq!(outcomes.map(|(_, outcome)| outcome.heard_ms).collect::<Vec<_>>(), [120]);
+}
+
+#[test]
+fn on_an_open_floor_everybody_may_talk_and_the_loudest_are_heard() {
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu), phone(3, Codec::Pcmu), phone(4, Codec::Pcmu)];
+    let mut bench = Bench::new();
+    bench.open(&ports);
+    let floor = FloorPolicy { mode: FloorMode::Open, holders_max: 1, ..media::policy() };
+    bench.order([Order::OpenPatch(PatchSpec { floor, ..patch(1) })]);
+    bench.order(ports.iter().map(|port| Order::Join(leg(1, port))));
+    let level = |dbov| Elements { level: Some(AudioLevel { level: Level(dbov), voice: true }), ..Elements::default() };
+    for _ in 0..20 {
+        bench.talk_with(1, &[0x21; 160], level(40));
+        bench.talk_with(2, &[0x22; 160], level(15));
+        bench.talk_with(3, &[0x23; 160], level(30));
+        bench.tick();
+    }
+    assert_eq!(bench.started().len(), 3, "somebody was denied on an open floor");
+    bench.pass_ms(1_000);
+    let heard: Vec<u32> = [1, 2, 3]
+        .iter()
+        .map(|talker| {
+            let burst = bench.started().iter().find(|(_, _, port)| *port == port_id(*talker)).expect("it talked").0;
+            let outcome = bench.outcomes().into_iter().find(|(id, outcome)| *id == burst && outcome.port == port_id(4));
+            outcome.expect("the fourth port may hear all").1.heard_ms
+        })
+        .collect();
+    assert!(heard[1] >= 360 && heard[0] <= 60 && heard[2] <= 60, "{heard:?}");
 }

@@ -139,6 +139,39 @@ fn a_revoked_burst_in_the_ring_is_not_heard() {
 }
 
 #[test]
+fn a_burst_revoked_before_this_shard_has_heard_of_it_is_not_heard_from_the_ring() {
+    let ports = [on(0, 1), on(1, 2)];
+    let mut bench = spread(2, &ports, policy());
+    bench.talk_unflushed(1, &numbered(0));
+    let now = bench.now;
+    let frames = bench.flush_packets();
+    let burst = bench.started()[0].0;
+    let batch = crosspatch::domain::order::OrderBatch {
+        version: crosspatch::domain::order::RouteVersion(99),
+        orders: vec![Order::Revoke { patch: PatchId(1), burst: Some(burst) }],
+    };
+    let mut out = Outbox::new(&ShardLimits::small());
+    bench.shards[1].handle_orders(&batch, now, &mut out);
+    bench.shards[1].handle_trunk(ShardId(0), &frames[0].2, now, &mut out);
+    assert_eq!(out.packets().count(), 0);
+}
+
+#[test]
+fn a_talker_whose_patchs_home_does_not_answer_is_denied_as_unreachable() {
+    let ports = [on(1, 1), on(0, 2)];
+    let mut bench = spread(2, &ports, policy());
+    // Nothing crosses to the home any more.
+    for at in 0..40 {
+        bench.talk_unflushed(1, &numbered(at));
+        let _lost = bench.flush_packets();
+        bench.tick_unflushed();
+        let _lost = bench.flush_packets();
+    }
+    let denied = |report: &Report| matches!(report, Report::Denied { cause: Denial::Unreachable, .. });
+    assert_eq!(bench.reports.iter().filter(|report| denied(report)).count(), 1);
+}
+
+#[test]
 fn a_revoke_reaches_a_talker_on_another_shard_and_it_may_ask_again_after_it_unkeys() {
     let ports = [on(1, 1), on(0, 2)];
     let mut bench = spread(2, &ports, policy());

@@ -2,7 +2,7 @@
 //! floor, which ports here hear it. Not its audio path. Owned by the shard from key to the last outcome told; it has
 //! one end in each patch.
 
-use crate::domain::audio::{Format, Frame, MIX_FRAME};
+use crate::domain::audio::{Format, Frame, Level, MIX_FRAME};
 use crate::domain::floor::{BurstEnd, Denial};
 use crate::domain::id::{BurstId, PortId};
 use crate::domain::port::ShardId;
@@ -41,6 +41,8 @@ pub struct Burst {
     pub packet_at: MonoTime,
     /// Why its talker stopped, once it has.
     pub ended: Option<BurstEnd>,
+    /// How loud its latest packet or frame was.
+    pub level: Level,
     /// The highest extended sequence number so far.
     pub newest: Option<u64>,
     /// Learns its talker's level, if its port asked for that.
@@ -86,13 +88,15 @@ pub struct Talk {
     pub state: TalkState,
     /// Other shards with legs that may hear it.
     pub shards: ShardSet,
+    /// Among those heard; an open floor leaves out who is softer than others.
+    pub loud: bool,
 }
 
 /// Whether a burst may be heard in a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TalkState {
     /// The patch's home has not answered yet.
-    Asked,
+    Asked { at: MonoTime },
     /// Others talk; it waits.
     Queued,
     /// It has the floor.
@@ -117,13 +121,13 @@ impl TalkState {
     pub fn is_heard(self) -> bool {
         match self {
             TalkState::Granted { .. } | TalkState::PastLimit => true,
-            TalkState::Asked | TalkState::Queued | TalkState::Refused(_) => false,
+            TalkState::Asked { .. } | TalkState::Queued | TalkState::Refused(_) => false,
         }
     }
     /// Whether its packets go to the patch's home.
     pub fn is_sent(self) -> bool {
         match self {
-            TalkState::Asked | TalkState::Granted { .. } | TalkState::PastLimit => true,
+            TalkState::Asked { .. } | TalkState::Granted { .. } | TalkState::PastLimit => true,
             TalkState::Queued | TalkState::Refused(_) => false,
         }
     }
@@ -149,7 +153,7 @@ impl Burst {
     pub fn is_silent(&self) -> bool {
         self.lists.talks.iter().all(|talk| match talk.state {
             TalkState::Refused(_) => true,
-            TalkState::Asked | TalkState::Queued | TalkState::Granted { .. } | TalkState::PastLimit => false,
+            TalkState::Asked { .. } | TalkState::Queued | TalkState::Granted { .. } | TalkState::PastLimit => false,
         })
     }
     /// A wire sequence number with its wraps: the nearest to the newest.

@@ -91,11 +91,12 @@ impl Shard {
         for at in 0..self.bursts[burst].lists.ears.len() {
             let port = self.bursts[burst].lists.ears[at];
             let Some(ear) = self.ports.get(port).and_then(|port| port.hearing.ear(burst)) else { continue };
-            let (leg, talker) = (ear.leg, ear.talker);
+            let (leg, talker, patch) = (ear.leg, ear.talker, ear.patch);
             if self.legs.get(leg).is_some() && self.legs.get(talker).is_some() {
                 let standing = self.ear_standing(burst, talker, leg);
+                let loud = self.is_loud(burst, patch);
                 if let Some(ear) = self.ports[port].hearing.ear_mut(burst) {
-                    ear.standing = standing;
+                    (ear.standing, ear.loud) = (standing, loud);
                 }
             }
             self.choose(port);
@@ -206,6 +207,10 @@ impl Shard {
         self.choose(port);
     }
 
+    fn is_loud(&self, burst: BurstSlot, patch: PatchSlot) -> bool {
+        self.bursts[burst].talk(patch).is_some_and(|talk| talk.loud)
+    }
+
     fn new_ear(&self, burst: BurstSlot, port: PortSlot, path: Path) -> Ear {
         let (gain, relayable) = self.sound_of(burst, port, path);
         Ear {
@@ -217,6 +222,7 @@ impl Shard {
             relayable,
             standing: self.ear_standing(burst, path.talker, path.leg),
             order: self.bursts[burst].order,
+            loud: self.is_loud(burst, path.patch),
             stage: Stage::Live,
             chosen: false,
             heard_ms: 0,
@@ -265,7 +271,9 @@ impl Shard {
         let Some(path) = self.best_path(burst, port) else { return false };
         let (gain, relayable) = self.sound_of(burst, port, path);
         let standing = self.ear_standing(burst, path.talker, path.leg);
+        let loud = self.is_loud(burst, path.patch);
         let Some(ear) = self.ports[port].hearing.ear_mut(burst) else { return false };
+        ear.loud = loud;
         (ear.talker, ear.leg, ear.patch) = (path.talker, path.leg, path.patch);
         (ear.gain, ear.relayable, ear.standing) = (gain, relayable, standing);
         true
@@ -329,7 +337,7 @@ impl Shard {
         let reaches = match talk.state {
             TalkState::Granted { .. } => true,
             TalkState::PastLimit => hears_past_limit(&talker.spec, &own.spec),
-            TalkState::Asked | TalkState::Queued | TalkState::Refused(_) => false,
+            TalkState::Asked { .. } | TalkState::Queued | TalkState::Refused(_) => false,
         };
         reaches && talker.patch == talk.patch && own.patch == talk.patch && may_hear(&talker.spec, &own.spec)
     }

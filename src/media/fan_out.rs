@@ -45,6 +45,9 @@ impl Shard {
         let Some(open) = self.bursts.get_mut(burst) else { return };
         open.packet_at = now;
         open.newest = Some(open.newest.map_or(spoken.sequence, |newest| newest.max(spoken.sequence)));
+        if let Some(level) = spoken.level {
+            open.level = level.level;
+        }
         if !open.lists.talks.iter().any(|talk| talk.state.is_sent()) {
             self.counters.discard(Discard::NoFloor);
             return;
@@ -76,7 +79,11 @@ impl Shard {
         now: MonoTime,
         out: &mut Outbox,
     ) {
-        self.bursts[burst].packet_at = now;
+        let open = &mut self.bursts[burst];
+        open.packet_at = now;
+        if let Some(level) = spoken.level {
+            open.level = level.level;
+        }
         self.deliver(burst, Reach::Patch(patch), spoken, now, out);
         if self.patches[patch].floor.is_some() {
             self.speak_to_shards(burst, patch, spoken, 1, now, out);
@@ -94,7 +101,7 @@ impl Shard {
         out: &mut Outbox,
     ) {
         let Some(talk) = self.bursts[burst].talk(patch).copied() else { return };
-        if !talk.state.is_heard() {
+        if !talk.state.is_heard() || !talk.loud {
             return;
         }
         for shard in talk.shards.iter() {
@@ -258,7 +265,10 @@ impl Port {
             granted: false,
             busy: false,
             emergency: false,
-            floor: FloorNotice::Silent,
+            floor: match self.floor_notice {
+                FloorNotice::Silent if keyed.unwrap_or(true) => FloorNotice::Taken,
+                notice => notice,
+            },
         });
         Elements { level: None, keying, talker }
     }

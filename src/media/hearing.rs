@@ -42,6 +42,8 @@ pub struct Ear {
     pub standing: Standing,
     /// Bursts are numbered as they come to the shard: first come.
     pub order: u64,
+    /// Among the loudest, where the patch's floor is open.
+    pub loud: bool,
     /// How far it has got.
     pub stage: Stage,
     /// Whether it is among those the port hears now.
@@ -151,8 +153,9 @@ impl Hearing {
         for at in 0..self.ears.len() {
             if self.ears[at].stage == Stage::Live {
                 let weight = self.ears[at].weight();
-                let before = self.ears.iter().filter(|other| other.stage == Stage::Live && other.weight() > weight);
-                self.ears[at].chosen = before.count() < voices;
+                let rivals = self.ears.iter().filter(|other| other.stage == Stage::Live && other.loud);
+                let before = rivals.filter(|other| other.weight() > weight).count();
+                self.ears[at].chosen = self.ears[at].loud && before < voices;
             }
         }
         let mode = self.mode_wanted();
@@ -210,6 +213,7 @@ mod tests {
                 asked_at: MonoTime(0),
             },
             order: u64::from(number),
+            loud: true,
             stage: Stage::Live,
             chosen: false,
             heard_ms: 0,

@@ -10,7 +10,7 @@ use crate::domain::time::{FRAME_MS, MonoTime};
 use super::codec::PAYLOAD_BYTES_MAX;
 use super::fan_out::NotSent;
 use super::hearing::{Mode, Stage};
-use super::level::Leveller;
+use super::level::{Leveller, level};
 use super::mixer::Mix;
 use super::outbox::Outbox;
 use super::playout::{Heard, Playout};
@@ -99,6 +99,7 @@ impl Shard {
             open.frame_heard = playout.frame(now, &mut open.frame);
             if matches!(open.frame_heard, Heard::Voice | Heard::Concealed) {
                 self.counters.decoded += 1;
+                open.level = level(&open.frame);
             }
             let speaking = playout.is_speaking();
             if let Some(leveller) = &mut open.leveller {

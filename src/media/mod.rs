@@ -30,6 +30,7 @@ pub mod playout;
 mod port;
 pub mod receiver;
 pub mod resample;
+mod returns;
 pub mod sender;
 mod settle;
 pub mod shard;

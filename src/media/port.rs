@@ -11,6 +11,8 @@ use crate::domain::random::Entropy;
 use crate::domain::talker::Alias;
 use crate::domain::time::MonoTime;
 
+use crate::wire::rtp_extension::FloorNotice;
+
 use super::announce::Announcing;
 use super::codec::Decoder;
 use super::delay::DelayLine;
@@ -81,6 +83,8 @@ pub struct Port {
     pub mix_group: Option<usize>,
     /// Packets of its own keying that are still due after it let go.
     pub unkeys_due: u8,
+    /// What its talker was last told of the floor.
+    pub floor_notice: FloorNotice,
     /// Why its transmitter gave up, if it did.
     pub failed_by: MissCause,
     /// When its latest packet went out.
@@ -135,6 +139,7 @@ impl Port {
             mix_sequence: 0,
             mix_group: None,
             unkeys_due: 0,
+            floor_notice: FloorNotice::Silent,
             failed_by: MissCause::TransmitDenied,
             sent_at: None,
             failed_until: MonoTime(0),

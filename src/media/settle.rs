@@ -1,7 +1,7 @@
 //! What opens must close: bursts that have ended, ears whose last frame was played, outcomes told once. The last thing
 //! a round does.
 
-use crate::domain::floor::BurstEnd;
+use crate::domain::floor::{BurstEnd, Denial, FloorMode};
 use crate::domain::report::{PortOutcome, Report};
 use crate::domain::time::MonoTime;
 
@@ -9,7 +9,7 @@ use super::burst::{Source, TalkState};
 use super::hearing::Stage;
 use super::outbox::Outbox;
 use super::shard::Shard;
-use super::slab::{BurstSlot, PortSlot};
+use super::slab::{BurstSlot, PatchSlot, PortSlot};
 
 impl Shard {
     pub(super) fn settle_bursts(&mut self, now: MonoTime, out: &mut Outbox) {
@@ -33,7 +33,50 @@ impl Shard {
             let Some(patch) = self.patches.slot_at(index) else { continue };
             let Some(floor) = &mut self.patches[patch].floor else { continue };
             let changes = floor.tick(now);
+            let is_open = floor.policy().mode == FloorMode::Open;
             self.apply(patch, changes, now, out);
+            if is_open {
+                self.choose_loudest(patch);
+            }
+        }
+        self.deny_unanswered(now, out);
+    }
+
+    /// On an open floor all may talk and the loudest are heard.
+    fn choose_loudest(&mut self, patch: PatchSlot) {
+        for index in 0..self.bursts.capacity() {
+            let Some(burst) = self.bursts.slot_at(index) else { continue };
+            let Some(floor) = &mut self.patches[patch].floor else { return };
+            if floor.holds(burst) {
+                floor.set_level(burst, self.bursts[burst].level);
+                self.need_decoded(burst);
+            }
+        }
+        let Some(floor) = &mut self.patches[patch].floor else { return };
+        let chosen = floor.choose();
+        for index in 0..self.bursts.capacity() {
+            let Some(burst) = self.bursts.slot_at(index) else { continue };
+            let loud = chosen.iter().any(|key| key == burst);
+            let Some(talk) = self.bursts[burst].talk_mut(patch) else { continue };
+            if talk.state.is_heard() && talk.loud != loud {
+                talk.loud = loud;
+                self.weigh_ears(burst);
+            }
+        }
+    }
+
+    /// A home that does not answer cannot be reached: its talkers are told so.
+    fn deny_unanswered(&mut self, now: MonoTime, out: &mut Outbox) {
+        for index in 0..self.bursts.capacity() {
+            let Some(burst) = self.bursts.slot_at(index) else { continue };
+            for at in 0..self.bursts[burst].lists.talks.len() {
+                let talk = self.bursts[burst].lists.talks[at];
+                let TalkState::Asked { at: asked } = talk.state else { continue };
+                if now.ms_since(asked) >= ANSWER_WITHIN_MS {
+                    self.denied(burst, talk.patch, Denial::Unreachable, now, out);
+                    self.report_denied(talk.leg, Denial::Unreachable, now, out);
+                }
+            }
         }
     }
 
@@ -117,5 +160,7 @@ impl Shard {
 
 /// Longer than any pause within a burst that its own shard would not have ended [ms].
 const TRUNK_SILENCE_MS: u64 = 5_000;
+/// A ring and a tick of the other shard, many times over [ms].
+const ANSWER_WITHIN_MS: u64 = 500;
 /// Room that outcomes leave for what cannot wait.
 const REPORTS_RESERVED: usize = 64;

@@ -33,6 +33,7 @@ use super::orders::Cuts;
 use super::outbox::Outbox;
 use super::patch::{Leg, Patch};
 use super::port::{Held, Port};
+use super::returns::ReturnWatch;
 use super::slab::{BurstSlot, GroupSlot, LegSlot, PatchSlot, PortSlot, Slab};
 use super::watch::Watch;
 
@@ -65,6 +66,7 @@ pub struct Shard {
     pub(super) mixes: MixGroups,
     pub(super) cuts: Cuts,
     pub(super) watch: Watch,
+    pub(super) returns: ReturnWatch,
 }
 
 impl Shard {
@@ -99,6 +101,7 @@ impl Shard {
             mixes: MixGroups::new(limits),
             cuts: Cuts::default(),
             watch: Watch::default(),
+            returns: ReturnWatch::new(),
         }
     }
 
@@ -174,6 +177,7 @@ impl Shard {
         self.tick_life(now, out);
         self.announce(now, out);
         self.tick_watch(now, out);
+        self.watch_returns(now, out);
         self.settle_bursts(now, out);
     }
 

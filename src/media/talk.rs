@@ -14,8 +14,9 @@ use super::patch::ShardSet;
 use super::playout::Heard;
 use super::shard::Shard;
 use super::slab::{BurstSlot, LegSlot, PatchSlot, PortSlot};
-use crate::domain::audio::{Codec, Format, MIX_FRAME};
+use crate::domain::audio::{Codec, Format, Level, MIX_FRAME};
 use crate::domain::id::PortId;
+use crate::wire::rtp_extension::FloorNotice;
 use crate::wire::trunk::TrunkMessage;
 
 /// What is known of a talker when its burst begins.
@@ -51,6 +52,7 @@ impl Shard {
             keyed_at: opening.keyed_at,
             packet_at: now,
             ended: None,
+            level: Level::SILENCE,
             newest: None,
             leveller: None,
             levelled: false,
@@ -113,7 +115,7 @@ impl Shard {
             self.hit_limit(MediaLimit::Bursts, None, now, out);
             return;
         }
-        let talk = Talk { patch, leg, state: TalkState::Asked, shards: ShardSet::default() };
+        let talk = Talk { patch, leg, state: TalkState::Asked { at: now }, shards: ShardSet::default(), loud: true };
         self.bursts[burst].lists.talks.push(talk);
         if self.patches[patch].floor.is_none() {
             let message = TrunkMessage::Request { talker: self.bursts[burst].talker };
@@ -172,6 +174,9 @@ impl Shard {
         for at in 0..self.bursts[burst].lists.talks.len() {
             let patch = self.bursts[burst].lists.talks[at].patch;
             self.release(burst, patch, cause, now, out);
+        }
+        if let Some(port) = self.port_of(burst) {
+            self.set_notice(port, FloorNotice::Silent, now, out);
         }
         if let Source::Here(port) = self.bursts[burst].source
             && let Some(open) = self.ports.get_mut(port)
@@ -239,6 +244,7 @@ impl Shard {
             self.report(report, out);
             self.tell_origin(burst, patch, TrunkMessage::Granted, now, out);
         }
+        self.notify(burst, FloorNotice::Granted, now, out);
         self.open_ears(burst, now, out);
     }
 
@@ -278,12 +284,28 @@ impl Shard {
                 self.tell_origin(burst, patch, TrunkMessage::Revoked { cause }, now, out);
             }
         }
+        if was.is_heard() && !past_limit && self.bursts[burst].ended.is_none() {
+            self.notify(burst, FloorNotice::Revoked, now, out);
+        }
         self.close_ears(burst, patch, cause, now, out);
+    }
+
+    /// Tells a talker's own client of the floor, in the words of 3GPP TS 24.380; what is good news in one patch is not
+    /// taken back by bad news from another.
+    pub(super) fn notify(&mut self, burst: BurstSlot, notice: FloorNotice, now: MonoTime, out: &mut Outbox) {
+        let open = &self.bursts[burst];
+        let Some(port) = self.port_of(burst) else { return };
+        if notice != FloorNotice::Granted && open.lists.talks.iter().any(|talk| talk.state.is_heard()) {
+            return;
+        }
+        self.set_notice(port, notice, now, out);
     }
 
     fn queued(&mut self, burst: BurstSlot, patch: PatchSlot, position: u8, now: MonoTime, out: &mut Outbox) {
         let Some(talk) = self.bursts.get_mut(burst).and_then(|open| open.talk_mut(patch)) else { return };
         talk.state = TalkState::Queued;
+        self.notify(burst, FloorNotice::Queued(position), now, out);
+        let Some(talk) = self.bursts[burst].talk(patch) else { return };
         let leg = self.legs[talk.leg].spec.leg;
         let patch_id = self.patches[patch].spec.patch;
         self.report(Report::Queued { patch: patch_id, leg, position, at: now }, out);
@@ -301,6 +323,7 @@ impl Shard {
         let Some(talk) = self.bursts.get_mut(burst).and_then(|open| open.talk_mut(patch)) else { return };
         talk.state = TalkState::Refused(Refusal::Denied(cause));
         let leg = talk.leg;
+        self.notify(burst, FloorNotice::Denied, now, out);
         if self.patches[patch].floor.is_some() {
             self.report_denied(leg, cause, now, out);
             self.tell_origin(burst, patch, TrunkMessage::Denied { cause }, now, out);
@@ -314,7 +337,7 @@ impl Shard {
         }
     }
 
-    fn report_denied(&mut self, leg: LegSlot, cause: Denial, now: MonoTime, out: &mut Outbox) {
+    pub(super) fn report_denied(&mut self, leg: LegSlot, cause: Denial, now: MonoTime, out: &mut Outbox) {
         self.counters.denial(cause);
         let spec = &self.legs[leg].spec;
         let report = Report::Denied { patch: spec.patch, leg: spec.leg, cause, at: now };

@@ -5,6 +5,7 @@ use crate::domain::floor::MissCause;
 use crate::domain::port::{Pacing, TransmitKeying};
 use crate::domain::report::MediaLimit;
 use crate::domain::time::MonoTime;
+use crate::wire::rtp_extension::FloorNotice;
 use crate::wire::telephone_event::TelephoneEvent;
 
 use super::discard::Discard;
@@ -267,6 +268,19 @@ impl Shard {
         let mut payload = [0; super::codec::PAYLOAD_BYTES_MAX];
         let length = silence(open.format_out(), &mut payload);
         put(open, port, to, Carries::Nobody, &head, &elements, &payload[..length], out);
+    }
+
+    /// A talker whose client reads our keying element is told of the floor at once, in a packet of its own.
+    pub(super) fn set_notice(&mut self, port: PortSlot, notice: FloorNotice, now: MonoTime, out: &mut Outbox) {
+        let Some(open) = self.ports.get_mut(port) else { return };
+        if open.floor_notice == notice {
+            return;
+        }
+        open.floor_notice = notice;
+        if open.spec.transmit.keying == TransmitKeying::Ext && !open.is_radio() {
+            let keyed = open.transmit.is_raised();
+            self.send_sign(port, keyed, now, out);
+        }
     }
 
     /// `*` before a burst, `#` after it: one report of the start and three of the end (RFC 4733 section 2.5.1.4).

@@ -7,6 +7,7 @@ use crate::domain::id::BurstId;
 use crate::domain::port::ShardId;
 use crate::domain::report::MediaLimit;
 use crate::domain::time::MonoTime;
+use crate::wire::rtp_extension::FloorNotice;
 use crate::wire::trunk::{HOPS_MAX, Speech, TrunkFrame, TrunkMessage};
 
 use super::burst::{Source, Talk, TalkState};
@@ -104,8 +105,9 @@ impl Shard {
                 self.won(burst, patch, now, out);
                 Ok(())
             }
-            TrunkMessage::Queued { .. } => {
+            TrunkMessage::Queued { position } => {
                 let burst = known.ok_or(Discard::AfterEnd)?;
+                self.notify(burst, FloorNotice::Queued(position), now, out);
                 if let Some(talk) = self.bursts[burst].talk_mut(patch) {
                     talk.state = TalkState::Queued;
                 }
@@ -176,7 +178,8 @@ impl Shard {
             return Err(Discard::NoFloor);
         }
         self.bursts[burst].ended = None;
-        let talk = Talk { patch, leg, state: TalkState::Granted { since: now }, shards: ShardSet::default() };
+        let talk =
+            Talk { patch, leg, state: TalkState::Granted { since: now }, shards: ShardSet::default(), loud: true };
         self.bursts[burst].lists.talks.push(talk);
         self.open_ears(burst, now, out);
         Ok(())

@@ -100,7 +100,7 @@ impl Shard {
         }
     }
 
-    fn suspect(&mut self, port: PortSlot, of: Suspicion, now: MonoTime, out: &mut Outbox) {
+    pub(super) fn suspect(&mut self, port: PortSlot, of: Suspicion, now: MonoTime, out: &mut Outbox) {
         let open = &self.ports[port];
         let Some(leg) = open.legs.first().and_then(|leg| self.legs.get(*leg)) else { return };
         let report = Report::Suspected { leg: leg.spec.leg, port: open.spec.port, of, at: now };
