@@ -43,8 +43,8 @@ fn speech_that_comes_back_from_a_port_it_was_sent_to_is_told_with_its_delay() {
     let packets = encoded(&ports[0], &speech(3, 300));
     let softer: Vec<i16> = speech(3, 300).iter().map(|sample| sample / 4).collect();
     let back = encoded(&ports[1], &softer);
-    for at in 0..300 {
-        bench.talk(1, &packets[at]);
+    for (at, packet) in packets.iter().enumerate() {
+        bench.talk(1, packet);
         if let Some(late) = at.checked_sub(25) {
             bench.talk(2, &back[late]);
         }

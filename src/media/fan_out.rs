@@ -265,9 +265,10 @@ impl Port {
             granted: false,
             busy: false,
             emergency: false,
-            floor: match self.floor_notice {
-                FloorNotice::Silent if keyed.unwrap_or(true) => FloorNotice::Taken,
-                notice => notice,
+            floor: if self.floor_notice == FloorNotice::Silent && keyed.unwrap_or(true) {
+                FloorNotice::Taken
+            } else {
+                self.floor_notice
             },
         });
         Elements { level: None, keying, talker }
