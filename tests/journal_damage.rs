@@ -120,7 +120,7 @@ fn a_log_cut_at_any_byte_opens_to_a_prefix_and_says_what_was_cut() {
     // The edges of frames and a sample between; every byte takes minutes.
     let every_byte = std::env::var_os("JOURNAL_CUT_EVERY_BYTE").is_some();
     let offsets =
-        (0..length).filter(|at| every_byte || at % 211 == 0 || matches!(at.saturating_sub(32) % 4120, 0..26 | 4119));
+        (0..length).filter(|at| every_byte || at % 509 == 0 || matches!(at.saturating_sub(32) % 4120, 0..26 | 4119));
     for at in offsets {
         copy(live.path(), cut.path());
         let file = fs::OpenOptions::new().write(true).open(cut.path().join(WAL)).unwrap();
@@ -139,7 +139,7 @@ fn a_database_cut_anywhere_opens_to_what_can_be_trusted_and_says_what_is_gone() 
     drop(journal);
     let length = fs::metadata(live.path().join(JOURNAL)).unwrap().len();
     let mut random = Entropy::new(11);
-    let mut offsets: Vec<u64> = (0..60).map(|_| random.below(length)).collect();
+    let mut offsets: Vec<u64> = (0..24).map(|_| random.below(length)).collect();
     offsets.extend([0, 1, 99, 100, 511, 512, 4095, 4096, 4097, length - 1]);
     offsets.extend((1..length / 4096).map(|page| page * 4096));
     let mut kept = Vec::new();
@@ -240,7 +240,7 @@ fn any_flipped_bit_in_a_record_is_found_by_check_and_repair_keeps_the_original()
     let whole = fs::read(live.path().join(JOURNAL)).unwrap();
     let mut random = Entropy::new(5);
     let (mut found, mut silent) = (0, 0);
-    for _ in 0..60 {
+    for _ in 0..40 {
         copy(live.path(), flipped.path());
         let mut bytes = whole.clone();
         let at = 4096 + random.below(bytes.len() as u64 - 4096) as usize;
@@ -269,7 +269,7 @@ fn any_flipped_bit_in_a_record_is_found_by_check_and_repair_keeps_the_original()
         let (journal, _) = open(flipped.path());
         all(&journal).iter().for_each(|record| assert!(answered.contains(record), "bit at byte {at}"));
     }
-    assert!(found > 30, "found {found}, in free space {silent}");
+    assert!(found > 20, "found {found}, in free space {silent}");
 }
 
 #[test]
