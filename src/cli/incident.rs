@@ -1,0 +1,182 @@
+//! `crosspatch incident ...`: arguments that become one command each. What they mean is dispatch's business.
+
+use clap::{Args, Subcommand};
+
+use super::client::Client;
+use super::fault::CliFault;
+use super::link::LinkVerb;
+use super::{names, span};
+use crate::domain::command::Command;
+use crate::domain::floor::{FloorMode, FloorPolicy};
+use crate::domain::id::{AgencyId, PatchName, TalkgroupId, TemplateId, UserId};
+use crate::domain::incident::LinkRequest;
+
+/// Everything about incidents.
+#[derive(Debug, Subcommand)]
+pub(super) enum IncidentVerb {
+    /// List open incidents and unanswered invitations
+    List,
+    /// Show one incident: nets, links, who talks
+    Show { incident: String },
+    #[command(flatten)]
+    Session(SessionVerb),
+    #[command(flatten)]
+    Link(LinkVerb),
+}
+
+/// Who is in an incident, and its nets.
+#[derive(Debug, Subcommand)]
+pub(super) enum SessionVerb {
+    /// Open an incident, from a template or from scratch
+    Open {
+        /// Template of the configuration
+        template: Option<TemplateId>,
+        #[arg(long, required_unless_present = "template")]
+        title: Option<String>,
+        /// Kind that agreements speak of, such as fire or rescue
+        #[arg(long)]
+        kind: Option<String>,
+        /// An exercise: shares no talkgroup with real incidents
+        #[arg(long)]
+        exercise: bool,
+        /// Agency to invite; may be repeated
+        #[arg(long, value_name = "AGENCY")]
+        invite: Vec<AgencyId>,
+        /// Own talkgroup to link at once; may be repeated
+        #[arg(long, value_name = "TALKGROUP")]
+        link: Vec<TalkgroupId>,
+    },
+    /// Invite an agency
+    Invite {
+        incident: String,
+        agency: AgencyId,
+        #[arg(long, default_value = "")]
+        note: String,
+        /// Talkgroup of theirs that is proposed for linking; may be repeated
+        #[arg(long, value_name = "TALKGROUP")]
+        propose: Vec<TalkgroupId>,
+    },
+    /// Accept an invitation, linking own talkgroups at once
+    Accept {
+        incident: String,
+        /// Own talkgroup to link; may be repeated
+        #[arg(long, value_name = "TALKGROUP")]
+        link: Vec<TalkgroupId>,
+    },
+    /// Decline an invitation
+    Decline {
+        incident: String,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Offer the host role to another member
+    OfferHost { incident: String, to: AgencyId },
+    /// Take the host role that was offered
+    TakeHost { incident: String },
+    /// Hand over to the next dispatcher of the own agency, with a note
+    HandOver { incident: String, to: UserId, note: String },
+    /// Leave the incident; own links end at once
+    Leave { incident: String },
+    /// As the host, remove an agency; its links end at once
+    Remove { incident: String, agency: AgencyId },
+    /// As the host, close the incident
+    Close {
+        incident: String,
+        /// Also if others talked a short while ago: warns on the air first
+        #[arg(long)]
+        force: bool,
+    },
+    /// Write into the incident's record
+    Note { incident: String, text: String },
+    /// Add a net
+    AddPatch {
+        incident: String,
+        name: PatchName,
+        #[command(flatten)]
+        floor: Floor,
+    },
+    /// Close a net; its links end at once
+    ClosePatch { incident: String, name: PatchName },
+    /// Change how a net shares the right to talk
+    SetFloor {
+        incident: String,
+        name: PatchName,
+        #[command(flatten)]
+        floor: Floor,
+    },
+}
+
+/// How a net shares the right to talk.
+#[derive(Args, Debug)]
+pub(super) struct Floor {
+    /// Talkers at once; 1 is strict push-to-talk
+    #[arg(long, value_name = "N")]
+    holders: Option<u8>,
+    /// Everybody may talk and the loudest are heard
+    #[arg(long)]
+    open: bool,
+    /// Requests that may wait instead of being denied
+    #[arg(long, value_name = "N")]
+    queue: Option<u8>,
+    /// Longest burst, such as 60s
+    #[arg(long, value_name = "TIME", value_parser = span::parse_s)]
+    talk_limit: Option<u32>,
+}
+
+impl Floor {
+    fn policy(&self) -> FloorPolicy {
+        let usual = FloorPolicy::default();
+        FloorPolicy {
+            mode: if self.open { FloorMode::Open } else { usual.mode },
+            holders_max: self.holders.unwrap_or(usual.holders_max),
+            queue_max: self.queue.unwrap_or(usual.queue_max),
+            hang_ms: usual.hang_ms,
+            talk_limit_ms: self.talk_limit.map_or(usual.talk_limit_ms, |s| s.saturating_mul(1000)),
+        }
+    }
+
+    /// Nothing given leaves the choice to the host's policy.
+    fn wish(&self) -> Option<FloorPolicy> {
+        let given = self.open || self.holders.is_some() || self.queue.is_some() || self.talk_limit.is_some();
+        given.then(|| self.policy())
+    }
+}
+
+fn plain(talkgroups: Vec<TalkgroupId>) -> Vec<LinkRequest> {
+    talkgroups.into_iter().map(LinkRequest::plain).collect()
+}
+
+impl SessionVerb {
+    /// The command it stands for; names looked up.
+    pub fn command(self, client: &Client) -> Result<Command, CliFault> {
+        let incident = |name: String| names::incident(client, &name);
+        Ok(match self {
+            SessionVerb::Open { template, title, kind, exercise, invite, link } => {
+                Command::OpenIncident { template, title, kind, exercise, invite, links: plain(link) }
+            }
+            SessionVerb::Invite { incident: name, agency, note, propose } => {
+                Command::Invite { incident: incident(name)?, agency, note, links: plain(propose) }
+            }
+            SessionVerb::Accept { incident: name, link } => {
+                Command::Accept { incident: incident(name)?, links: plain(link) }
+            }
+            SessionVerb::Decline { incident: name, reason } => Command::Decline { incident: incident(name)?, reason },
+            SessionVerb::OfferHost { incident: name, to } => Command::OfferHost { incident: incident(name)?, to },
+            SessionVerb::TakeHost { incident: name } => Command::TakeHost { incident: incident(name)? },
+            SessionVerb::HandOver { incident: name, to, note } => {
+                Command::HandOver { incident: incident(name)?, to, note }
+            }
+            SessionVerb::Leave { incident: name } => Command::Leave { incident: incident(name)? },
+            SessionVerb::Remove { incident: name, agency } => Command::Remove { incident: incident(name)?, agency },
+            SessionVerb::Close { incident: name, force } => Command::Close { incident: incident(name)?, force },
+            SessionVerb::Note { incident: name, text } => Command::Note { incident: incident(name)?, text },
+            SessionVerb::AddPatch { incident: of, name, floor } => {
+                Command::AddPatch { incident: incident(of)?, name, floor: floor.wish() }
+            }
+            SessionVerb::ClosePatch { incident: of, name } => Command::ClosePatch { incident: incident(of)?, name },
+            SessionVerb::SetFloor { incident: of, name, floor } => {
+                Command::SetFloor { incident: incident(of)?, name, floor: floor.policy() }
+            }
+        })
+    }
+}

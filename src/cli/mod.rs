@@ -1,0 +1,187 @@
+//! The command line: one verb, one request, one readable answer. Top of the ladder. What is typed becomes the same
+//! commands that console and API send; what may be done is judged by the daemon, never here.
+//!
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong use, 3 the daemon cannot be reached.
+
+mod client;
+mod doctor;
+mod emergency;
+mod event;
+mod fault;
+mod incident;
+mod link;
+mod names;
+mod offline;
+mod show;
+mod span;
+mod table;
+mod verbs;
+mod watch;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use serde::Serialize;
+
+use client::{Client, Target};
+use fault::CliFault;
+use incident::IncidentVerb;
+use verbs::{ConfirmVerb, CutArguments, Verb};
+
+use crate::dispatch::control::Answer;
+use crate::domain::command::Command;
+
+/// Joins agencies' radios across incidents
+#[derive(Debug, Parser)]
+#[command(name = "crosspatch", version, max_term_width = 100, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    target: Target,
+    /// Answers as JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// Reads the process's arguments, does what they say, and tells how it went.
+pub fn run() -> ExitCode {
+    let Arguments { verb, target, json } = Arguments::parse();
+    let out = &mut std::io::stdout().lock();
+    match perform(verb, &target, json, out) {
+        Ok(text) => {
+            // Whoever closed the pipe has read enough.
+            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            ExitCode::SUCCESS
+        }
+        Err(fault) => {
+            let _ = out.flush();
+            let _ = writeln!(std::io::stderr(), "{}", fault.text(json));
+            fault.code()
+        }
+    }
+}
+
+/// The whole grammar, for completions, manual pages and tests.
+pub fn grammar() -> clap::Command {
+    Arguments::command()
+}
+
+/// Does it. What is returned is all the output of verbs that end by themselves.
+fn perform(verb: Verb, target: &Target, json: bool, out: &mut dyn Write) -> Result<String, CliFault> {
+    match verb {
+        Verb::Run { config } => {
+            crate::daemon::run(&config).map(|()| String::new()).map_err(|fault| CliFault::Failed(fault.to_string()))
+        }
+        Verb::Check { config, schema } => offline::check(&config, schema),
+        Verb::Explain { key } => offline::explain(&key),
+        Verb::Doctor { config } => doctor::doctor(&config, json),
+        Verb::Journal(verb) => offline::journal(&verb, json),
+        Verb::Completions { shell } => offline::completions(shell),
+        Verb::Man { dir } => offline::man(&dir),
+        Verb::Version => Ok(format!("crosspatch {}\n", env!("CARGO_PKG_VERSION"))),
+        Verb::Watch { after } => watch::watch(target, after, json, out).map(|()| String::new()),
+        Verb::Roster { watch: true } => roster_again_and_again(&Client::new(target)?, json, out),
+        Verb::Roster { watch: false } => {
+            let roster = Client::new(target)?.roster()?;
+            read(&roster, json, show::roster)
+        }
+        Verb::Incident(verb) => incident_verb(verb, &Client::new(target)?, json),
+        Verb::Plan { config } => offline::planned(&config, &Client::new(target)?, json),
+        Verb::Reload => offline::reloaded(&Client::new(target)?, json),
+        Verb::Why { from, to } => {
+            let query = [("from", from.as_str()), ("to", to.as_str())];
+            let why: crate::dispatch::why::Why = Client::new(target)?.get("/api/v1/why", &query)?;
+            read(&why, json, show::why)
+        }
+        Verb::Emergency(verb) => {
+            let client = Client::new(target)?;
+            ask(&client, &verb.command(&client)?, json)
+        }
+        Verb::Cut(arguments) => cut(arguments, &Client::new(target)?, json, |target| Command::Cut { target }),
+        Verb::Restore(arguments) => cut(arguments, &Client::new(target)?, json, |target| Command::Restore { target }),
+        Verb::Revoke { incident, patch, burst } => {
+            let client = Client::new(target)?;
+            let incident = names::incident(&client, &incident)?;
+            ask(&client, &Command::Revoke { incident, name: patch, burst }, json)
+        }
+        Verb::Beat { position } => ask(&Client::new(target)?, &Command::Beat { position }, json),
+        Verb::Confirm(verb) => confirm(verb, &Client::new(target)?, json),
+    }
+}
+
+fn incident_verb(verb: IncidentVerb, client: &Client, json: bool) -> Result<String, CliFault> {
+    match verb {
+        IncidentVerb::List => {
+            let roster = client.roster()?;
+            if json { pretty(&(&roster.incidents, &roster.invitations)) } else { Ok(show::incidents(&roster)) }
+        }
+        IncidentVerb::Show { incident } => {
+            let roster = client.roster()?;
+            read(names::incident_view(&roster, &incident)?, json, show::incident)
+        }
+        IncidentVerb::Session(verb) => ask(client, &verb.command(client)?, json),
+        IncidentVerb::Link(verb) => ask(client, &verb.command(client)?, json),
+    }
+}
+
+fn cut(
+    arguments: CutArguments,
+    client: &Client,
+    json: bool,
+    command: impl Fn(crate::domain::incident::CutTarget) -> Command,
+) -> Result<String, CliFault> {
+    let cut = arguments.target(client)?;
+    ask(client, &command(cut), json)
+}
+
+fn confirm(verb: ConfirmVerb, client: &Client, json: bool) -> Result<String, CliFault> {
+    match verb {
+        ConfirmVerb::Link { incident, link, receive, transmit } => {
+            let link = names::link(client, &incident, &link)?;
+            ask(client, &Command::Confirm { link, receive, transmit }, json)
+        }
+        ConfirmVerb::Change { agency } => ask(client, &Command::ConfirmChange { agency }, json),
+    }
+}
+
+/// Sends a command and tells what it led to.
+fn ask(client: &Client, command: &Command, json: bool) -> Result<String, CliFault> {
+    let answer: Answer = client.command(command)?;
+    if let Some(warning) = event::warning(&answer) {
+        let _ = writeln!(std::io::stderr(), "{warning}");
+    }
+    read(&answer, json, event::answer)
+}
+
+/// The roster every second, on a cleared screen; as JSON one line each.
+fn roster_again_and_again(client: &Client, json: bool, out: &mut dyn Write) -> Result<String, CliFault> {
+    loop {
+        let roster = client.roster()?;
+        let shown = if json {
+            serde_json::to_string(&roster).map(|line| line + "\n").map_err(unspeakable)?
+        } else {
+            format!("{CLEAR}{}", show::roster(&roster))
+        };
+        if out.write_all(shown.as_bytes()).and_then(|()| out.flush()).is_err() {
+            return Ok(String::new());
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+}
+
+fn read<T: Serialize>(value: &T, json: bool, words: impl Fn(&T) -> String) -> Result<String, CliFault> {
+    if json { pretty(value) } else { Ok(words(value)) }
+}
+
+fn pretty<T: Serialize>(value: &T) -> Result<String, CliFault> {
+    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(unspeakable)
+}
+
+fn unspeakable(fault: serde_json::Error) -> CliFault {
+    CliFault::Failed(format!("cannot be said as JSON: {fault}"))
+}
+
+/// Cursor home, then clear to the end: less flicker than the other way round.
+const CLEAR: &str = "\x1b[H\x1b[J";

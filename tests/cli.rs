@@ -1,0 +1,158 @@
+//! The command line as whoever types it sees it: the real binary, its output and its exit codes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn crosspatch(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crosspatch"));
+    for name in ["CROSSPATCH_TOKEN", "CROSSPATCH_TOKEN_FILE", "CROSSPATCH_URL", "CROSSPATCH_CONFIG", "CROSSPATCH_CA"] {
+        command.env_remove(name);
+    }
+    command.args(arguments).output().unwrap()
+}
+
+fn package(path: &str) -> String {
+    format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Every verb with its path of words.
+fn verbs(of: &clap::Command, path: &[String], all: &mut Vec<Vec<String>>) {
+    for verb in of.get_subcommands() {
+        let words: Vec<String> = path.iter().cloned().chain([verb.get_name().to_owned()]).collect();
+        verbs(verb, &words, all);
+        all.push(words);
+    }
+}
+
+#[test]
+fn every_verb_has_a_help_page_with_a_sentence_about_it() {
+    let mut grammar = crosspatch::cli::grammar();
+    grammar.build();
+    let mut all = Vec::new();
+    verbs(&grammar, &[], &mut all);
+    assert!(all.len() > 45, "{}", all.len());
+    for words in all.iter().filter(|words| words.iter().all(|word| word != "help")) {
+        let verb = words.iter().fold(&mut grammar, |verb, word| verb.find_subcommand_mut(word).unwrap());
+        let help = verb.render_long_help().to_string();
+        assert!(help.contains("Usage:"), "{words:?}");
+        assert!(
+            verb.get_about().is_some_and(|about| !about.to_string().is_empty()),
+            "{words:?} says nothing of itself"
+        );
+    }
+    crosspatch::cli::grammar().debug_assert();
+}
+
+#[test]
+fn completions_are_made_for_every_shell_and_name_the_red_button() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = crosspatch(&["completions", shell]);
+        assert!(output.status.success(), "{shell}: {}", said(&output));
+        assert!(said(&output).contains("hand-over") && said(&output).contains("cut"), "{shell}");
+    }
+}
+
+#[test]
+fn manual_pages_are_written_for_the_program_and_each_verb() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = crosspatch(&["man", dir.path().to_str().unwrap()]);
+    assert!(output.status.success(), "{}", said(&output));
+    let pages: Vec<PathBuf> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    for page in ["crosspatch.1", "crosspatch-cut.1", "crosspatch-incident-hand-over.1"] {
+        assert!(pages.iter().any(|path| path.ends_with(page)), "{page} among {pages:?}");
+    }
+    assert!(std::fs::read_to_string(dir.path().join("crosspatch.1")).unwrap().contains(".TH"));
+}
+
+#[test]
+fn good_files_are_called_whole() {
+    for file in ["config/demo.toml", "config/two-agencies.toml"] {
+        let output = crosspatch(&["check", &package(file)]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert!(said(&output).contains("agencies, "), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_faulty_file_is_refused_with_line_and_column_of_each_fault() {
+    let file = package("tests/config/dangling_references.toml");
+    let output = crosspatch(&["check", &file]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    let places = text.matches("dangling_references.toml:").count();
+    assert!(places > 2, "{text}");
+    let place = text.split("dangling_references.toml:").nth(1).unwrap();
+    let numbers: Vec<&str> = place.split_whitespace().next().unwrap().split(':').collect();
+    assert!(numbers.len() == 2 && numbers.iter().all(|n| n.parse::<u32>().is_ok()), "{numbers:?}");
+}
+
+#[test]
+fn schema_and_explanations_need_no_file() {
+    let schema = crosspatch(&["check", "--schema"]);
+    let schema: serde_json::Value = serde_json::from_slice(&schema.stdout).unwrap();
+    assert!(schema.get("properties").is_some());
+    assert!(said(&crosspatch(&["explain", "hold_max_ms"])).contains("gateway.rtp.hold_max_ms"));
+    let typo = crosspatch(&["explain", "hold_mx_ms"]);
+    assert_eq!(typo.status.code(), Some(1));
+    assert!(said(&typo).contains("Do you mean hold_max_ms?"), "{}", said(&typo));
+}
+
+#[test]
+fn wrong_use_is_2_and_says_how() {
+    for arguments in [&["roster"][..], &["incident", "extend", "x", "--by", "4"], &["cut"], &["no-such-verb"]] {
+        let output = crosspatch(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
+        assert!(!output.stderr.is_empty());
+    }
+    assert!(said(&crosspatch(&["roster"])).contains("CROSSPATCH_TOKEN"));
+    assert!(said(&crosspatch(&["incident", "extend", "x", "--by", "4"])).contains("4h"), "the unit is asked for");
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_3_with_what_to_do_and_never_the_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "a-very-secret-token\n").unwrap();
+    // A port that was free a moment ago, and that nobody listens on.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{free}");
+    for verb in [&["roster"][..], &["watch"], &["cut", "pd-1"], &["why", "a", "b"], &["beat", "desk"]] {
+        let target = ["--url", &url, "--token-file", token.to_str().unwrap()];
+        let output = crosspatch(&[verb, &target].concat());
+        assert_eq!(output.status.code(), Some(3), "{verb:?}: {}", said(&output));
+        assert!(said(&output).contains("systemctl status crosspatch"), "{}", said(&output));
+        assert!(!said(&output).contains("secret"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_missing_journal_folder_is_no_whole_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = dir.path().join("nowhere");
+    assert_eq!(crosspatch(&["journal", "check", nowhere.to_str().unwrap()]).status.code(), Some(1));
+    let empty = crosspatch(&["journal", "check", dir.path().to_str().unwrap()]);
+    assert_eq!(empty.status.code(), Some(0), "{}", said(&empty));
+    assert!(said(&empty).contains("0 records"), "{}", said(&empty));
+    assert!(!Path::new(&nowhere).exists(), "a check makes nothing");
+}
+
+#[test]
+fn doctor_names_a_taken_address_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let file = dir.path().join("crosspatch.toml");
+    let journal = dir.path().join("journal");
+    std::fs::write(&file, format!("[server]\ndata_dir = {journal:?}\nhttp = \"{address}\"\n")).unwrap();
+    let output = crosspatch(&["doctor", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains(&format!("http {address}")), "{}", said(&output));
+    drop(taken);
+    let output = crosspatch(&["doctor", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(!journal.exists(), "doctor made a folder");
+}
