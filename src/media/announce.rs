@@ -56,7 +56,7 @@ impl Shard {
 
     /// Every 20 ms: the next frame of each notice that sounds.
     pub(super) fn announce(&mut self, now: MonoTime, out: &mut Outbox) {
-        for index in 0..self.ports.capacity() {
+        for index in 0..self.ports.reach() {
             let Some(port) = self.ports.slot_at(index) else { continue };
             let announcing = &self.ports[port].announcing;
             if announcing.playing.is_none() && announcing.waiting[0].is_none() {

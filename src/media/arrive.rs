@@ -304,12 +304,12 @@ impl Shard {
 
     /// Every 20 ms: keys that went silent, copies that stall.
     pub(super) fn tick_keys(&mut self, now: MonoTime, out: &mut Outbox) {
-        for index in 0..self.ports.capacity() {
+        for index in 0..self.ports.reach() {
             let Some(port) = self.ports.slot_at(index) else { continue };
             let change = self.ports[port].keyer.tick(now);
             self.apply_key(port, change, now, out);
         }
-        for index in 0..self.groups.capacity() {
+        for index in 0..self.groups.reach() {
             let Some(group) = self.groups.slot_at(index) else { continue };
             self.check_copy(group, now, out);
         }

@@ -12,7 +12,7 @@ use super::slab::PortSlot;
 
 impl Shard {
     pub(super) fn tick_life(&mut self, now: MonoTime, out: &mut Outbox) {
-        for index in 0..self.ports.capacity() {
+        for index in 0..self.ports.reach() {
             let Some(port) = self.ports.slot_at(index) else { continue };
             if now >= self.ports[port].report_at {
                 // RFC 3550 section 6.2: half to one and a half times the interval.

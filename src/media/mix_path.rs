@@ -51,7 +51,7 @@ impl Shard {
         let open = &self.ports[port];
         if !open.spec.level {
             // Half the pool stays for mixes; the detectors use the rest.
-            if self.spare_jitters.len() > self.bursts.capacity().min(self.mixes.len()) / 2 {
+            if 2 * self.spare_jitters.len() > self.spare_jitters.capacity() {
                 self.need_decoded(burst);
             }
             return;
@@ -74,7 +74,7 @@ impl Shard {
     pub(super) fn mix(&mut self, now: MonoTime, out: &mut Outbox) {
         self.decode_bursts(now);
         self.mixes.begin();
-        for index in 0..self.ports.capacity() {
+        for index in 0..self.ports.reach() {
             let Some(port) = self.ports.slot_at(index) else { continue };
             if self.ports[port].hearing.mode() == Mode::Mix {
                 self.place(port);
@@ -89,7 +89,7 @@ impl Shard {
     }
 
     fn decode_bursts(&mut self, now: MonoTime) {
-        for index in 0..self.bursts.capacity() {
+        for index in 0..self.bursts.reach() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
             let open = &mut self.bursts[burst];
             let Some(playout) = &mut open.playout else {

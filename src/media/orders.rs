@@ -80,7 +80,7 @@ impl Shard {
 
     /// After a batch: every burst is judged on the routes as they are now.
     pub(super) fn reconcile(&mut self, now: MonoTime, out: &mut Outbox) {
-        for index in 0..self.bursts.capacity() {
+        for index in 0..self.bursts.reach() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
             let mut at = 0;
             while let Some(talk) = self.bursts[burst].lists.talks.get(at).copied() {
@@ -168,7 +168,7 @@ impl Shard {
         {
             self.groups[group].ports.push(slot);
         }
-        for index in 0..self.legs.capacity() {
+        for index in 0..self.legs.reach() {
             let Some(leg) = self.legs.slot_at(index) else { continue };
             if self.legs[leg].spec.port == spec.port {
                 self.legs[leg].port = Some(slot);
@@ -197,7 +197,7 @@ impl Shard {
             self.end_burst(burst, BurstEnd::PortClosed, now, out);
         }
         self.lower(slot, now, out);
-        for index in 0..self.bursts.capacity() {
+        for index in 0..self.bursts.reach() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
             self.close_ear_of_closed_port(burst, slot, out);
         }
@@ -210,7 +210,7 @@ impl Shard {
         for ports in self.ports_by_channel.values_mut() {
             ports.retain(|other| *other != slot);
         }
-        for index in 0..self.groups.capacity() {
+        for index in 0..self.groups.reach() {
             let Some(group) = self.groups.slot_at(index) else { continue };
             let group = &mut self.groups[group];
             group.ports.retain(|other| *other != slot);
@@ -294,7 +294,7 @@ impl Shard {
     }
 
     fn end_talks_in(&mut self, patch: PatchSlot, cause: BurstEnd, now: MonoTime, out: &mut Outbox) {
-        for index in 0..self.bursts.capacity() {
+        for index in 0..self.bursts.reach() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
             if self.bursts[burst].talk(patch).is_some() {
                 self.end_talk(burst, patch, cause, now, out);
@@ -328,7 +328,7 @@ impl Shard {
     fn leave(&mut self, leg: LegId, cause: BurstEnd, now: MonoTime, out: &mut Outbox) {
         let Some(slot) = self.leg_by_id.get(&leg).copied() else { return };
         let patch = self.legs[slot].patch;
-        for index in 0..self.bursts.capacity() {
+        for index in 0..self.bursts.reach() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
             let talk = self.bursts[burst].talk(patch).copied().filter(|talk| talk.leg == slot);
             let Some(talk) = talk else { continue };
@@ -364,7 +364,7 @@ impl Shard {
         if let Some(burst) = burst {
             self.cuts.remember(burst, patch);
         }
-        for index in 0..self.bursts.capacity() {
+        for index in 0..self.bursts.reach() {
             let Some(held) = self.bursts.slot_at(index) else { continue };
             let id = self.bursts[held].id;
             let meant = burst.is_none_or(|burst| burst == id);

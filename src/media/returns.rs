@@ -114,7 +114,7 @@ impl Default for ReturnWatch {
 impl Shard {
     /// Every 20 ms, after the decoding.
     pub(super) fn watch_returns(&mut self, now: MonoTime, out: &mut Outbox) {
-        for index in 0..self.bursts.capacity() {
+        for index in 0..self.bursts.reach() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
             self.follow(burst, now);
         }

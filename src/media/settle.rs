@@ -13,7 +13,7 @@ use super::slab::{BurstSlot, PatchSlot, PortSlot};
 
 impl Shard {
     pub(super) fn settle_bursts(&mut self, now: MonoTime, out: &mut Outbox) {
-        for index in 0..self.bursts.capacity() {
+        for index in 0..self.bursts.reach() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
             self.end_lost_trunk(burst, now, out);
             self.settle_ears(burst);
@@ -29,7 +29,7 @@ impl Shard {
     }
 
     pub(super) fn tick_floors(&mut self, now: MonoTime, out: &mut Outbox) {
-        for index in 0..self.patches.capacity() {
+        for index in 0..self.patches.reach() {
             let Some(patch) = self.patches.slot_at(index) else { continue };
             let Some(floor) = &mut self.patches[patch].floor else { continue };
             let changes = floor.tick(now);
@@ -44,7 +44,7 @@ impl Shard {
 
     /// On an open floor all may talk and the loudest are heard.
     fn choose_loudest(&mut self, patch: PatchSlot) {
-        for index in 0..self.bursts.capacity() {
+        for index in 0..self.bursts.reach() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
             let Some(floor) = &mut self.patches[patch].floor else { return };
             if floor.holds(burst) {
@@ -54,7 +54,7 @@ impl Shard {
         }
         let Some(floor) = &mut self.patches[patch].floor else { return };
         let chosen = floor.choose();
-        for index in 0..self.bursts.capacity() {
+        for index in 0..self.bursts.reach() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
             let loud = chosen.iter().any(|key| key == burst);
             let Some(talk) = self.bursts[burst].talk_mut(patch) else { continue };
@@ -67,7 +67,7 @@ impl Shard {
 
     /// A home that does not answer cannot be reached: its talkers are told so.
     fn deny_unanswered(&mut self, now: MonoTime, out: &mut Outbox) {
-        for index in 0..self.bursts.capacity() {
+        for index in 0..self.bursts.reach() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
             for at in 0..self.bursts[burst].lists.talks.len() {
                 let talk = self.bursts[burst].lists.talks[at];

@@ -55,6 +55,8 @@ slots! {
 pub struct Slab<S, T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
+    /// Places below this have been used at least once.
+    reach: usize,
     slots: PhantomData<S>,
 }
 
@@ -69,7 +71,7 @@ impl<S: Slot, T> Slab<S, T> {
     pub fn new(capacity: usize) -> Self {
         let places = (0..capacity).map(|_| Place { generation: 0, value: None }).collect();
         let free = (0..capacity as u32).rev().collect();
-        Self { places, free, slots: PhantomData }
+        Self { places, free, reach: 0, slots: PhantomData }
     }
 
     /// The value comes back if every place is taken.
@@ -77,6 +79,7 @@ impl<S: Slot, T> Slab<S, T> {
         let Some(index) = self.free.pop() else { return Err(value) };
         let place = &mut self.places[index as usize];
         place.value = Some(value);
+        self.reach = self.reach.max(index as usize + 1);
         Ok(S::new(index, place.generation))
     }
 
@@ -114,9 +117,10 @@ impl<S: Slot, T> Slab<S, T> {
         self.len() == 0
     }
 
-    /// All places there are; with [`Self::slot_at`] a loop that may change what it walks over.
-    pub fn capacity(&self) -> usize {
-        self.places.len()
+    /// How far places have ever been used; with [`Self::slot_at`] a loop that may change what it walks over and costs
+    /// nothing for what was never opened.
+    pub fn reach(&self) -> usize {
+        self.reach
     }
 
     /// The slot of a place in use.

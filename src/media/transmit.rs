@@ -347,7 +347,7 @@ impl Shard {
 
     /// Every 20 ms: grants by time, holds that waited too long, tails, key signs that must be repeated.
     pub(super) fn tick_transmitters(&mut self, now: MonoTime, out: &mut Outbox) {
-        for index in 0..self.ports.capacity() {
+        for index in 0..self.ports.reach() {
             let Some(port) = self.ports.slot_at(index).filter(|port| self.ports[*port].needs_hold()) else { continue };
             let change = self.ports[port].transmit.tick(now);
             self.apply_transmit(port, change, now, out);

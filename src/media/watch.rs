@@ -42,7 +42,7 @@ struct LetGo {
 
 impl Shard {
     pub(super) fn tick_watch(&mut self, now: MonoTime, out: &mut Outbox) {
-        for index in 0..self.ports.capacity() {
+        for index in 0..self.ports.reach() {
             let Some(port) = self.ports.slot_at(index) else { continue };
             let keyed = self.ports[port].burst.is_some();
             match (self.ports[port].watch.keyed, keyed) {
