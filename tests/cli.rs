@@ -1,5 +1,7 @@
 //! The command line as whoever types it sees it: the real binary, its output and its exit codes.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first fault")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

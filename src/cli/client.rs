@@ -178,6 +178,7 @@ impl Lost {
 }
 
 /// A connection that was never made has carried nothing.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is ureq's and not exhaustive")]
 fn has_been_sent(fault: &ureq::Error) -> bool {
     use std::io::ErrorKind;
     match fault {
@@ -194,6 +195,7 @@ fn has_been_sent(fault: &ureq::Error) -> bool {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "a PEM file may hold anything; certificates are wanted")]
 fn certificate(item: PemItem<'static>) -> Option<ureq::tls::Certificate<'static>> {
     match item {
         PemItem::Certificate(certificate) => Some(certificate),

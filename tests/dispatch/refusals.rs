@@ -215,7 +215,7 @@ fn secure_meets_what_is_not_only_with_both_owners_reasons() {
     desk.order("fire", accept(incident));
     assert_eq!(desk.refused("fire", link(incident, "fd-1")).code(), "not_secure", "not over an open path");
     let reasoned = LinkRequest { not_secure_reason: Some("hostage".into()), ..request("fd-1") };
-    let one_side = Command::Link { incident, request: reasoned.clone() };
+    let one_side = Command::Link { incident, request: reasoned };
     assert_eq!(desk.refused("fire", one_side.clone()).code(), "not_secure", "the other owner has not said so");
     let yes = Command::Admit {
         link: desk.link_of("pd-1"),

@@ -119,7 +119,7 @@ fn an_emergency_nobody_acknowledged_alarms_for_each_agency_concerned_and_clears_
     let Event::EmergencyDeclared { emergency, .. } = records[0].event else { panic!() };
     desk.order("fire", Command::AcknowledgeEmergency { emergency });
     let alarm = Alarm::EmergencyUnacknowledged { emergency, agency: agency("police") };
-    assert_eq!(desk.wait_s(60), [Event::AlarmRaised { alarm: alarm.clone() }]);
+    assert_eq!(desk.wait_s(60), [Event::AlarmRaised { alarm }]);
     assert!(desk.wait_s(60).is_empty(), "raised once");
     desk.order("fire", Command::ClearEmergency { emergency, reason: String::new() });
     assert!(desk.state.alarms.is_empty());
