@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::event::{Event, Recorded, Stream};
+use crate::domain::event::{Alarm, Event, Recorded, Stream};
 use crate::domain::floor::BurstEnd;
 use crate::domain::incident::Actor;
 use crate::domain::time::{MonoTime, Now};
@@ -48,6 +48,10 @@ impl State {
         let recorded = |stream, event| Recorded { stream, actor: Actor::Recovery, at: now, event };
         let started = Event::Started { version: version.to_owned(), epoch: self.epoch + 1 };
         let mut records = vec![recorded(Stream::Node, started)];
+        // A start reads the journal and writes to it: what failed before is known again if it still does.
+        for alarm in self.alarms.iter().filter(|alarm| matches!(alarm, Alarm::JournalFailing { .. })) {
+            records.push(recorded(Stream::Node, Event::AlarmCleared { alarm: alarm.clone() }));
+        }
         for (burst, by_patch) in &self.talking {
             for (patch, talking) in by_patch {
                 let event = Event::Talked {

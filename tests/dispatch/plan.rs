@@ -6,8 +6,9 @@ use crosspatch::domain::audio::Gain;
 use crosspatch::domain::command::Command;
 use crosspatch::domain::configuration::{Agreement, Answer, Configuration, Patchable, Security};
 use crosspatch::domain::event::Event;
+use crosspatch::domain::floor::Priority;
 use crosspatch::domain::id::*;
-use crosspatch::domain::incident::{Direction, UnlinkCause};
+use crosspatch::domain::incident::{Direction, LinkRequest, UnlinkCause};
 use crosspatch::domain::port::PeerRule;
 
 use crate::rig::*;
@@ -161,4 +162,29 @@ fn a_plan_says_line_by_line_what_happens_now_and_what_waits_for_whom() {
     assert!(lines.contains(&"waits for fire: talkgroups/fd-1/priority_max: 5 -> 9".to_owned()), "{lines:#?}");
     assert!(lines.iter().any(|line| line.starts_with("now: gateways/gw-em-1: removed")), "{lines:#?}");
     assert!(!lines.iter().any(|line| line.contains("waits for police") || line.contains("waits for ems")));
+}
+
+#[test]
+fn what_an_agreement_gave_ends_when_it_no_longer_says_so() {
+    let with = |c: &mut Configuration| {
+        c.agreements.insert(AgreementId::new("aid").unwrap(), agreement());
+    };
+    let mut desk = Desk::new(changed(with));
+    let incident = desk.open("police", &["pd-1"]);
+    let links = vec![LinkRequest::plain(talkgroup("fd-1"))];
+    desk.order("police", Command::Invite { incident, agency: agency("fire"), note: String::new(), links });
+    assert!(desk.find("fd-1").is_some(), "the agreement said yes");
+    let events = adopt(&mut desk, configuration());
+    assert!(matches!(events[0], Event::Unlinked { cause: UnlinkCause::Reconfigured, .. }), "{events:?}");
+    assert!(desk.find("fd-1").is_none() && desk.find("pd-1").is_some(), "only what it gave");
+}
+
+#[test]
+fn a_lowered_cap_lowers_the_priority_of_what_is_linked() {
+    let mut desk = Desk::new(configuration());
+    let request = LinkRequest { priority: Priority(5), ..LinkRequest::plain(talkgroup("pd-1")) };
+    desk.order("police", opening("Fire", vec![request]));
+    adopt(&mut desk, changed(|c| c.talkgroups.get_mut(&talkgroup("pd-1")).unwrap().priority_max = Priority(2)));
+    let link = desk.link_of("pd-1");
+    assert!(compile(&desk.state, 2).legs.iter().filter(|leg| leg.link == link).all(|leg| leg.priority == Priority(2)));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::command::{Command, Principal};
-use crate::domain::configuration::{Configuration, Patchable};
+use crate::domain::configuration::{Agreement, Answer, Configuration, Patchable};
 use crate::domain::event::{Event, Stream};
 use crate::domain::id::{AgencyId, IncidentId, LinkId};
 use crate::domain::incident::{Actor, Grant, UnlinkCause};
@@ -117,6 +117,16 @@ fn is_allowed(configuration: &Configuration, patch: &Patch, link: LinkId) -> boo
     let Some(talkgroup) = configuration.talkgroups.get(&link.talkgroup) else { return false };
     if talkgroup.agency != link.owner || talkgroup.patchable == Patchable::Never {
         return false;
+    }
+    if let Actor::Agreement(id) = &link.grant.by {
+        let agreed = |agreement: &Agreement| {
+            agreement.answer == Answer::Yes
+                && agreement.talkgroups.contains(&link.talkgroup)
+                && agreement.direction.covers(link.grant.direction)
+        };
+        if !configuration.agreements.get(id).is_some_and(agreed) {
+            return false;
+        }
     }
     let reasoned = |grant: &Grant| grant.not_secure_reason.is_some();
     patch.links.values().all(|other| {

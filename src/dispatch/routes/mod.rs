@@ -186,6 +186,7 @@ fn push_patch(
     for (link_id, link) in &patch.links {
         // The grant is its owner's; a talkgroup that changed hands is nobody's to hear.
         let owned = state.talkgroup(&link.talkgroup).is_some_and(|t| t.agency == link.grant.issuer);
+        let cap = state.talkgroup(&link.talkgroup).map_or(Priority::default(), |t| t.priority_max);
         let open = owned && !state.is_muted(&link.owner) && !state.is_cut(&link.talkgroup);
         let at = Place {
             link: *link_id,
@@ -193,7 +194,7 @@ fn push_patch(
             hears: open && link.hears(),
             talks: open && link.talks(),
             gain: link.gain,
-            priority: link.priority,
+            priority: link.priority.min(cap),
             party: patch.parties.get(&link.talkgroup).copied().unwrap_or(0),
             audience: audience(patch, link),
         };
