@@ -133,6 +133,7 @@ impl Start {
             stats: stats.clone(),
             config_path: path.to_owned(),
             data_dir: self.settings.data_dir.clone(),
+            keep_text: keep_last_good,
             counters: DoorCounters::default(),
         });
         let served = api::serve(door, &self.settings).await.map_err(RunFault::System)?;

@@ -3,11 +3,22 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::domain::refusal::Refusal;
 
 use super::tokens::NoPrincipal;
+
+/// The body of each answer that is not a yes; refusals carry their own fields beside these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Refused {
+    /// Stable; for programs.
+    pub code: String,
+    /// For people.
+    pub sentence: String,
+}
 
 /// A request that changed nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +63,8 @@ impl ApiFault {
         }
     }
 
-    fn body(&self) -> Value {
+    /// What is answered.
+    pub(super) fn body(&self) -> Value {
         match self {
             ApiFault::Refused(refusal) => {
                 let mut body = serde_json::to_value(refusal).unwrap_or_else(|_| json!({ "code": refusal.code() }));

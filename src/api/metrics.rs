@@ -126,6 +126,8 @@ fn own(registry: &mut Registry, door: &Door) {
     door_counts.get_or_create(&vec![("what", "wrong_tokens".to_owned())]).inc_by(door.tokens.wrong());
     let refused = door.counters.subscribers_refused.load(Ordering::Relaxed);
     door_counts.get_or_create(&vec![("what", "subscribers_refused".to_owned())]).inc_by(refused);
+    let refused = door.counters.connections_refused.load(Ordering::Relaxed);
+    door_counts.get_or_create(&vec![("what", "connections_refused".to_owned())]).inc_by(refused);
     gauge(registry, "subscribers", "Event subscribers now", door.counters.subscribers.load(Ordering::Relaxed) as u64);
     let seen = Arc::clone(&door.link.seen.borrow());
     let journal = count(registry, "journal", "The journal's own counters");

@@ -3,26 +3,30 @@
 
 pub mod events;
 pub mod fault;
+pub mod fuzz;
+mod limits;
 mod metrics;
 mod openapi;
+mod orders;
 mod routes;
 pub mod tokens;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 
 use crate::config::Settings;
 use crate::domain::refusal::Refusal;
 use crate::io::control_link::ControlLink;
 use crate::io::media::stats::ShardStats;
 
+use limits::Bounded;
 use tokens::TokenTable;
 
 pub use openapi::document;
@@ -36,6 +40,8 @@ pub struct Door {
     /// The file that a reload reads again.
     pub config_path: PathBuf,
     pub data_dir: PathBuf,
+    /// Keeps an adopted text for a start with a faulty file: folder, text.
+    pub keep_text: fn(&Path, &str),
     pub counters: DoorCounters,
 }
 
@@ -48,6 +54,8 @@ pub struct DoorCounters {
     pub subscribers: AtomicUsize,
     /// Subscribers turned away at the limit.
     pub subscribers_refused: AtomicU64,
+    /// Connections beyond the limit, closed at once.
+    pub connections_refused: Arc<AtomicU64>,
 }
 
 impl Default for DoorCounters {
@@ -57,6 +65,7 @@ impl Default for DoorCounters {
             requests: AtomicU64::new(0),
             subscribers: AtomicUsize::new(0),
             subscribers_refused: AtomicU64::new(0),
+            connections_refused: Arc::default(),
         }
     }
 }
@@ -68,6 +77,8 @@ pub struct Served {
     handle: Handle<SocketAddr>,
 }
 
+/// Connections at once: consoles, dashboards and scripts of a region; the files that radios need stay free.
+const CONNECTIONS_MAX: usize = 512;
 /// Subscribers at once: consoles of a county, and room.
 pub const SUBSCRIBERS_MAX: usize = 256;
 /// Longest body: a configuration file.
@@ -103,10 +114,11 @@ pub async fn serve(door: Arc<Door>, settings: &Settings) -> Result<Served, Strin
     listener.set_nonblocking(true).map_err(fault)?;
     let address = listener.local_addr().map_err(fault)?;
     let handle = Handle::new();
+    let bounded = Bounded::new(CONNECTIONS_MAX, Arc::clone(&door.counters.connections_refused));
     let service = router(door, ANSWER_WITHIN).into_make_service_with_connect_info::<SocketAddr>();
     match &settings.tls {
         None => {
-            let mut server = axum_server::from_tcp(listener).map_err(fault)?.handle(handle.clone());
+            let mut server = axum_server::from_tcp(listener).map_err(fault)?.handle(handle.clone()).acceptor(bounded);
             server.http_builder().http1().header_read_timeout(HEADERS_WITHIN);
             tokio::spawn(async move { log_end(server.serve(service).await) });
         }
@@ -114,7 +126,8 @@ pub async fn serve(door: Arc<Door>, settings: &Settings) -> Result<Served, Strin
             let config = RustlsConfig::from_pem_file(&tls.certificate, &tls.key)
                 .await
                 .map_err(|fault| format!("tls {}: {fault}", tls.certificate.display()))?;
-            let mut server = axum_server::from_tcp_rustls(listener, config).map_err(fault)?.handle(handle.clone());
+            let acceptor = RustlsAcceptor::new(config).acceptor(bounded);
+            let mut server = axum_server::from_tcp(listener).map_err(fault)?.handle(handle.clone()).acceptor(acceptor);
             server.http_builder().http1().header_read_timeout(HEADERS_WITHIN);
             tokio::spawn(async move { log_end(server.serve(service).await) });
         }

@@ -5,33 +5,37 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{ConnectInfo, FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, body::Bytes};
 use serde::{Deserialize, Serialize};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
+use utoipa::ToSchema;
 
 use crate::config;
-use crate::daemon;
 use crate::dispatch::control::Answer;
-use crate::dispatch::view::{IncidentView, Roster, roster};
+use crate::dispatch::sight::{Sight, find_incident, veiled};
+use crate::dispatch::view::{EmergencyView, IncidentView, Roster, TalkgroupView, roster};
 use crate::dispatch::why::{Why, why};
 use crate::dispatch::{decide, plan};
 use crate::domain::command::{Command, Principal, Role};
 use crate::domain::configuration::Configuration;
-use crate::domain::id::{AgencyId, TalkgroupId};
+use crate::domain::event::{Alarm, Recorded};
+use crate::domain::id::{AgencyId, IncidentId, TalkgroupId};
 use crate::domain::random::Entropy;
 use crate::domain::refusal::Refusal;
 use crate::io::clock;
 
-use super::events::{EventPage, PAGE_MAX, Viewer, page, position_of, stream};
-use super::fault::ApiFault;
+use super::events::{EventPage, PAGE_MAX, known_position, page, stream};
+use super::fault::{ApiFault, Refused};
+use super::orders;
 use super::{BODY_BYTES_MAX, Door, SUBSCRIBERS_MAX, document, metrics};
 
 /// All routes.
@@ -39,7 +43,13 @@ pub fn router(door: Arc<Door>, answer_within: Duration) -> Router {
     let timed = Router::new()
         .route("/api/v1/commands", post(command))
         .route("/api/v1/roster", get(show_roster))
-        .route("/api/v1/incidents", get(show_incidents))
+        .route("/api/v1/incidents", get(show_incidents).post(orders::open_incident))
+        .route("/api/v1/incidents/{incident}/{order}", post(orders::order_incident))
+        .route("/api/v1/links/{link}/{order}", post(orders::order_link))
+        .route("/api/v1/emergencies", get(show_emergencies).post(orders::declare_emergency))
+        .route("/api/v1/emergencies/{emergency}/{order}", post(orders::order_emergency))
+        .route("/api/v1/talkgroups", get(show_talkgroups))
+        .route("/api/v1/alarms", get(show_alarms))
         .route("/api/v1/incidents/{incident}", get(show_incident))
         .route("/api/v1/why", get(show_why))
         .route("/api/v1/events", get(show_events))
@@ -59,11 +69,29 @@ pub fn router(door: Arc<Door>, answer_within: Duration) -> Router {
             (StatusCode::METHOD_NOT_ALLOWED, ApiFault::Bad(text)).into_response()
         })
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
+        .layer(axum::middleware::map_response(worded))
         .with_state(door)
 }
 
+/// What a layer refused in plain text, in the words of the API.
+async fn worded(response: Response) -> Response {
+    let json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    match response.status() {
+        StatusCode::PAYLOAD_TOO_LARGE if !json => ApiFault::TooLong.into_response(),
+        StatusCode::REQUEST_TIMEOUT if !json => {
+            let fault =
+                ApiFault::Busy("The request or its answer took too long; look before you repeat it.".to_owned());
+            (StatusCode::REQUEST_TIMEOUT, Json(fault.body())).into_response()
+        }
+        _ => response,
+    }
+}
+
 /// Who asks.
-struct Who(Principal);
+pub(super) struct Who(pub(super) Principal);
 
 impl FromRequestParts<Arc<Door>> for Who {
     type Rejection = ApiFault;
@@ -76,40 +104,62 @@ impl FromRequestParts<Arc<Door>> for Who {
     }
 }
 
-type Answered<T> = Result<Json<T>, ApiFault>;
+pub(super) type Answered<T> = Result<Json<T>, ApiFault>;
 
-async fn command(
+/// Any command in its tagged form: {"do": "...", ...}.
+#[utoipa::path(post, path = "/api/v1/commands", request_body = Command,
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key with the same command gives the same answer")),
+    responses((status = 200, body = Object, description = "Done, or effective and not recorded"), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn command(
     State(door): State<Arc<Door>>,
     Who(principal): Who,
-    headers: axum::http::HeaderMap,
-    body: Result<Json<Command>, JsonRejection>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
 ) -> Answered<Answer> {
-    let Json(command) = body.map_err(|why| unreadable(&why))?;
-    let key = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned)).transpose();
-    let key = key.map_err(|_| ApiFault::Bad("An idempotency key is plain text.".to_owned()))?;
-    if key.as_ref().is_some_and(|key| key.len() > KEY_LENGTH_MAX) {
-        return Err(ApiFault::Bad(format!("An idempotency key has at most {KEY_LENGTH_MAX} characters.")));
-    }
-    ask(&door, command, principal, key).await.map(Json)
+    let command = orders::command_from(&read(body)?).map_err(ApiFault::Bad)?;
+    ask(&door, command, principal, &headers).await.map(Json)
 }
 
-async fn ask(door: &Door, command: Command, principal: Principal, key: Option<String>) -> Result<Answer, ApiFault> {
-    door.link.ask(command, principal, key).await.map_err(|refusal| {
-        if let Some(at) = Refusal::CODES.iter().position(|code| *code == refusal.code()) {
-            door.counters.refusals[at].fetch_add(1, Ordering::Relaxed);
+/// Puts a command to control; whoever acts for an agency reads no configuration in the answer.
+pub(super) async fn ask(
+    door: &Door,
+    command: Command,
+    principal: Principal,
+    headers: &HeaderMap,
+) -> Result<Answer, ApiFault> {
+    let key = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned)).transpose();
+    let key = key.map_err(|_| ApiFault::Bad("An idempotency key is plain text.".to_owned()))?;
+    if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_LENGTH_MAX) {
+        return Err(ApiFault::Bad(format!("An idempotency key has 1 to {KEY_LENGTH_MAX} characters.")));
+    }
+    let sight = sight_of(door, &principal);
+    let veil = |records: Vec<Recorded>| -> Vec<Recorded> {
+        records.into_iter().map(|recorded| Arc::unwrap_or_clone(veiled(&sight, &Arc::new(recorded)))).collect()
+    };
+    match door.link.ask(command, principal, key).await {
+        Ok(Answer::Done { records }) => Ok(Answer::Done { records: veil(records) }),
+        Ok(Answer::EffectiveNotRecorded { records, cause }) => {
+            Ok(Answer::EffectiveNotRecorded { records: veil(records), cause })
         }
-        refusal.into()
+        Err(refusal) => {
+            if let Some(at) = Refusal::CODES.iter().position(|code| *code == refusal.code()) {
+                door.counters.refusals[at].fetch_add(1, Ordering::Relaxed);
+            }
+            Err(refusal.into())
+        }
+    }
+}
+
+pub(super) fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiFault> {
+    body.map_err(|why| match why.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiFault::TooLong,
+        _ => ApiFault::Bad("The body ended early.".to_owned()),
     })
 }
 
-fn unreadable(why: &JsonRejection) -> ApiFault {
-    if why.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return ApiFault::TooLong;
-    }
-    ApiFault::Bad(why.body_text())
-}
-
-async fn show_roster(State(door): State<Arc<Door>>, Who(principal): Who) -> Json<Roster> {
+/// Everything you may see.
+#[utoipa::path(get, path = "/api/v1/roster", responses((status = 200, body = Roster), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn show_roster(State(door): State<Arc<Door>>, Who(principal): Who) -> Json<Roster> {
     Json(roster_for(&door, principal.agency.as_ref()))
 }
 
@@ -118,33 +168,72 @@ fn roster_for(door: &Door, agency: Option<&AgencyId>) -> Roster {
     roster(&seen.state, &seen.live, &seen.bound, agency, clock::now())
 }
 
-async fn show_incidents(State(door): State<Arc<Door>>, Who(principal): Who) -> Json<Vec<IncidentView>> {
+/// Open incidents you are in.
+#[utoipa::path(get, path = "/api/v1/incidents", responses((status = 200, body = Vec<IncidentView>), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn show_incidents(State(door): State<Arc<Door>>, Who(principal): Who) -> Json<Vec<IncidentView>> {
     Json(roster_for(&door, principal.agency.as_ref()).incidents)
 }
 
 /// By full id, or by the form for the air where that is unique.
-async fn show_incident(
+#[utoipa::path(get, path = "/api/v1/incidents/{incident}", params(("incident" = String, Path, description = "Id, form for the air, or the beginning of either")),
+    responses((status = 200, body = IncidentView), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn show_incident(
     State(door): State<Arc<Door>>,
     Who(principal): Who,
     Path(wanted): Path<String>,
 ) -> Answered<IncidentView> {
+    let incident = find(&door, &principal, &wanted)?;
     let incidents = roster_for(&door, principal.agency.as_ref()).incidents;
-    let mut found = incidents.into_iter().filter(|view| view.incident.to_string() == wanted || view.spoken == wanted);
-    match (found.next(), found.next()) {
-        (Some(one), None) => Ok(Json(one)),
-        (Some(_), Some(_)) => Err(Refusal::Ambiguous { short: wanted }.into()),
-        (None, _) => Err(ApiFault::Absent(format!("You are in no incident {wanted:?}."))),
-    }
+    let found = incidents.into_iter().find(|view| view.incident == incident);
+    found.map(Json).ok_or_else(|| ApiFault::Absent(format!("You are in no incident {}.", incident.spoken())))
+}
+
+/// An incident by its full id, its form for the air, or the beginning of either.
+pub(super) fn find(door: &Door, principal: &Principal, wanted: &str) -> Result<IncidentId, ApiFault> {
+    let seen = Arc::clone(&door.link.seen.borrow());
+    let sight = Sight::new(principal.agency.clone(), &seen.state);
+    let found = find_incident(&seen.state, &sight, wanted);
+    found.map_err(|refusal| {
+        if let Refusal::OutOfRange { what } = refusal {
+            return ApiFault::Absent(format!("There is nothing: {what}."));
+        }
+        refusal.into()
+    })
+}
+
+fn sight_of(door: &Door, principal: &Principal) -> Sight {
+    Sight::new(principal.agency.clone(), &door.link.seen.borrow().state)
+}
+
+/// Talkgroups of your agency, and those in an incident with you.
+#[utoipa::path(get, path = "/api/v1/talkgroups", responses((status = 200, body = Vec<TalkgroupView>), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn show_talkgroups(State(door): State<Arc<Door>>, Who(principal): Who) -> Json<Vec<TalkgroupView>> {
+    Json(roster_for(&door, principal.agency.as_ref()).talkgroups)
+}
+
+/// What a person must look at.
+#[utoipa::path(get, path = "/api/v1/alarms", responses((status = 200, body = Vec<Object>), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn show_alarms(State(door): State<Arc<Door>>, Who(principal): Who) -> Json<Vec<Alarm>> {
+    Json(roster_for(&door, principal.agency.as_ref()).alarms)
+}
+
+/// Open emergencies you hear.
+#[utoipa::path(get, path = "/api/v1/emergencies", responses((status = 200, body = Vec<EmergencyView>), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn show_emergencies(State(door): State<Arc<Door>>, Who(principal): Who) -> Json<Vec<EmergencyView>> {
+    Json(roster_for(&door, principal.agency.as_ref()).emergencies)
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WhyQuery {
+pub(super) struct WhyQuery {
     from: TalkgroupId,
     to: TalkgroupId,
 }
 
-async fn show_why(
+/// Whether one talkgroup hears another, and why (not).
+#[utoipa::path(get, path = "/api/v1/why", params(("from" = String, Query, description = "Talkgroup that talks"), ("to" = String, Query, description = "Talkgroup that listens")),
+    responses((status = 200, body = Why), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn show_why(
     State(door): State<Arc<Door>>,
     Who(principal): Who,
     query: Result<Query<WhyQuery>, axum::extract::rejection::QueryRejection>,
@@ -164,29 +253,41 @@ async fn show_why(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EventQuery {
+pub(super) struct EventQuery {
     after: Option<String>,
     limit: Option<usize>,
 }
 
-async fn show_events(
+/// History after a cursor, oldest first; without one from the beginning.
+#[utoipa::path(get, path = "/api/v1/events", params(("after" = Option<String>, Query, description = "A cursor"), ("limit" = Option<usize>, Query, description = "At most 1,000 records are looked at")),
+    responses((status = 200, body = EventPage), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn show_events(
     State(door): State<Arc<Door>>,
     Who(principal): Who,
     query: Result<Query<EventQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Answered<EventPage> {
     let Query(query) = query.map_err(|why| ApiFault::Bad(why.body_text()))?;
-    let after = position_of(query.after.as_deref())?;
-    let mut viewer = Viewer::new(principal.agency);
-    page(&door.link, &mut viewer, after, query.limit.unwrap_or(PAGE_MAX)).await.map(Json)
+    let after = known_position(&door.link, query.after.as_deref()).await?;
+    let mut sight = sight_of(&door, &principal);
+    page(&door.link, &mut sight, after, query.limit.unwrap_or(PAGE_MAX)).await.map(Json)
 }
 
-async fn subscribe(
+/// Events as a WebSocket, one a message, after a cursor or from now.
+#[utoipa::path(get, path = "/api/v1/events/stream", params(("after" = Option<String>, Query, description = "A cursor"), ("limit" = Option<usize>, Query, description = "At most 1,000 records are looked at")),
+    responses((status = 101, description = "Messages are EventView"), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn subscribe(
     State(door): State<Arc<Door>>,
     Who(principal): Who,
-    Query(query): Query<EventQuery>,
-    upgrade: WebSocketUpgrade,
+    query: Result<Query<EventQuery>, QueryRejection>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiFault> {
-    let after = query.after.as_deref().map(|cursor| position_of(Some(cursor))).transpose()?;
+    let Query(query) = query.map_err(|why| ApiFault::Bad(why.body_text()))?;
+    let upgrade = upgrade.map_err(|why| ApiFault::Bad(why.body_text()))?;
+    let after = match query.after.as_deref() {
+        None => None,
+        cursor => Some(known_position(&door.link, cursor).await?),
+    };
+    let sight = sight_of(&door, &principal);
     if door.counters.subscribers.fetch_add(1, Ordering::SeqCst) >= SUBSCRIBERS_MAX {
         door.counters.subscribers.fetch_sub(1, Ordering::SeqCst);
         door.counters.subscribers_refused.fetch_add(1, Ordering::Relaxed);
@@ -195,7 +296,7 @@ async fn subscribe(
     let counted = Counted(Arc::clone(&door));
     Ok(upgrade.max_message_size(4096).on_upgrade(async move |socket| {
         let counted = counted;
-        stream(socket, counted.0.link.clone(), Viewer::new(principal.agency), after).await;
+        stream(socket, counted.0.link.clone(), sight, after).await;
     }))
 }
 
@@ -209,17 +310,20 @@ impl Drop for Counted {
 }
 
 /// What a file would change.
-#[derive(Debug, Serialize)]
-struct PlanView {
-    lines: Vec<String>,
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PlanView {
+    pub lines: Vec<String>,
 }
 
-async fn show_plan(
+/// What adopting a TOML text would do. Nothing is changed.
+#[utoipa::path(post, path = "/api/v1/plan", request_body(content = String, content_type = "application/toml"),
+    responses((status = 200, body = PlanView), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn show_plan(
     State(door): State<Arc<Door>>,
     Who(principal): Who,
     body: Result<Bytes, BytesRejection>,
 ) -> Answered<PlanView> {
-    let body = body.map_err(|_| ApiFault::TooLong)?;
+    let body = read(body)?;
     let text = String::from_utf8(body.into()).map_err(|_| ApiFault::Bad("A configuration is UTF-8.".to_owned()))?;
     let (_, configuration, _) =
         config::parse(&text, "configuration").map_err(|faults| ApiFault::Faulty(config::render(&faults)))?;
@@ -241,15 +345,16 @@ fn lines_of(door: &Door, principal: &Principal, configuration: Configuration) ->
 }
 
 /// Reads the daemon's own file again and adopts it.
-async fn reload(State(door): State<Arc<Door>>, Who(principal): Who) -> Answered<PlanView> {
+#[utoipa::path(post, path = "/api/v1/reload", responses((status = 200, body = PlanView), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn reload(State(door): State<Arc<Door>>, Who(principal): Who) -> Answered<PlanView> {
     let path = &door.config_path;
     let text = std::fs::read_to_string(path).map_err(|fault| ApiFault::Failed(format!("the file: {fault}")))?;
     let (_, configuration, _) =
         config::parse(&text, "configuration").map_err(|faults| ApiFault::Faulty(config::render(&faults)))?;
     let lines = lines_of(&door, &principal, configuration.clone())?;
-    match ask(&door, Command::Adopt { configuration: Box::new(configuration) }, principal, None).await {
+    match ask(&door, Command::Adopt { configuration: Box::new(configuration) }, principal, &HeaderMap::new()).await {
         Ok(_) => {
-            daemon::keep_last_good(&door.data_dir, &text);
+            (door.keep_text)(&door.data_dir, &text);
             Ok(Json(lines))
         }
         Err(ApiFault::Refused(refusal)) if *refusal == Refusal::NothingToDo => Ok(Json(lines)),
@@ -257,22 +362,28 @@ async fn reload(State(door): State<Arc<Door>>, Who(principal): Who) -> Answered<
     }
 }
 
-async fn show_openapi() -> impl IntoResponse {
+/// This description.
+#[utoipa::path(get, path = "/api/openapi.json", responses((status = 200, body = Object), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn show_openapi() -> impl IntoResponse {
     Json(document())
 }
 
-async fn show_metrics(State(door): State<Arc<Door>>) -> impl IntoResponse {
+/// Figures as OpenMetrics text.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn show_metrics(State(door): State<Arc<Door>>) -> impl IntoResponse {
     let text = metrics::text(&door);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
 }
 
 /// The process lives and control answers.
-async fn healthz() -> &'static str {
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = String), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// Recovered, every shard has its routes, and the journal records.
-async fn readyz(State(door): State<Arc<Door>>) -> Response {
+#[utoipa::path(get, path = "/readyz", responses((status = 200, body = String), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
+pub(super) async fn readyz(State(door): State<Arc<Door>>) -> Response {
     let seen = Arc::clone(&door.link.seen.borrow());
     match (&seen.journal.alarm, seen.ready) {
         (None, true) => "ready\n".into_response(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::audio::Gain;
 use crate::domain::configuration::{PathClass, Security};
@@ -22,7 +23,7 @@ use super::sharing::path_of;
 use super::state::{Incident, Link, PlacedLink, Position, State};
 
 /// All an agency may see at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Roster {
     pub at: WallTime,
     pub agencies: Vec<AgencyView>,
@@ -31,6 +32,7 @@ pub struct Roster {
     /// Invitations this agency has not answered.
     pub invitations: Vec<InvitationView>,
     pub emergencies: Vec<EmergencyView>,
+    #[schema(value_type = Vec<Object>)]
     pub alarms: Vec<Alarm>,
     pub cuts: Vec<CutTarget>,
     /// What a changed configuration file would widen, waiting for this agency's yes.
@@ -38,7 +40,7 @@ pub struct Roster {
 }
 
 /// An agency as its partners see it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AgencyView {
     pub agency: AgencyId,
     pub name: String,
@@ -48,7 +50,7 @@ pub struct AgencyView {
 }
 
 /// A talkgroup and its gateways.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TalkgroupView {
     pub talkgroup: TalkgroupId,
     pub agency: AgencyId,
@@ -60,13 +62,16 @@ pub struct TalkgroupView {
 }
 
 /// A gateway as media last spoke of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GatewayView {
     pub gateway: GatewayId,
     pub path: PathClass,
     /// `alive`, `lost`, or `unsupervised` if nothing can tell.
     pub life: Life,
+    /// Addresses are shown to the owner only.
+    #[schema(value_type = Option<String>)]
     pub listens_on: Option<SocketAddr>,
+    #[schema(value_type = Option<String>)]
     pub peer: Option<SocketAddr>,
     pub talking: bool,
     /// Speech has come from it since its legs were opened.
@@ -76,7 +81,7 @@ pub struct GatewayView {
 }
 
 /// Liveness by the kind's own sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Life {
     Alive,
@@ -85,7 +90,7 @@ pub enum Life {
 }
 
 /// An incident as its members see it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct IncidentView {
     pub incident: IncidentId,
     pub spoken: String,
@@ -103,7 +108,7 @@ pub struct IncidentView {
 }
 
 /// A net.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PatchView {
     pub name: PatchName,
     pub floor: FloorPolicy,
@@ -112,7 +117,7 @@ pub struct PatchView {
 }
 
 /// Who holds the floor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TalkerView {
     pub burst: BurstId,
     pub talkgroup: TalkgroupId,
@@ -123,7 +128,7 @@ pub struct TalkerView {
 }
 
 /// A talkgroup's place in a net.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LinkView {
     pub link: LinkId,
     pub spoken: String,
@@ -147,7 +152,7 @@ pub struct LinkView {
 }
 
 /// How a link stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkPhase {
     /// Routed, and a gateway is alive.
@@ -163,7 +168,7 @@ pub enum LinkPhase {
 }
 
 /// An invitation as the invited agency sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct InvitationView {
     pub incident: IncidentId,
     pub spoken: String,
@@ -178,7 +183,7 @@ pub struct InvitationView {
 }
 
 /// An open emergency.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EmergencyView {
     pub emergency: EmergencyId,
     pub spoken: String,
@@ -215,7 +220,7 @@ pub fn roster(
         agencies: agencies(state),
         talkgroups: talkgroups
             .filter(|(id, talkgroup)| own(&talkgroup.agency) || linked.contains(id))
-            .map(|(id, _)| talkgroup_view(state, live, bound, id))
+            .map(|(id, talkgroup)| talkgroup_view(state, live, bound, id, own(&talkgroup.agency)))
             .collect(),
         incidents: visible.iter().map(|(id, incident)| incident_view(state, live, **id, incident, now)).collect(),
         invitations: invitations(state, agency, now),
@@ -246,7 +251,13 @@ fn agencies(state: &State) -> Vec<AgencyView> {
     state.configuration.agencies.iter().map(view).collect()
 }
 
-fn talkgroup_view(state: &State, live: &Live, bound: &BTreeMap<PortId, SocketAddr>, id: &TalkgroupId) -> TalkgroupView {
+fn talkgroup_view(
+    state: &State,
+    live: &Live,
+    bound: &BTreeMap<PortId, SocketAddr>,
+    id: &TalkgroupId,
+    owns: bool,
+) -> TalkgroupView {
     let talkgroup = &state.configuration.talkgroups[id];
     let gateways = state.configuration.gateways.iter().filter(|(_, gateway)| gateway.talkgroup == *id);
     TalkgroupView {
@@ -264,8 +275,8 @@ fn talkgroup_view(state: &State, live: &Live, bound: &BTreeMap<PortId, SocketAdd
                     gateway: gateway.clone(),
                     path: configured.kind.path_class(),
                     life: life(facts),
-                    listens_on: bound.get(&port).copied(),
-                    peer: facts.and_then(|facts| facts.latched),
+                    listens_on: bound.get(&port).copied().filter(|_| owns),
+                    peer: facts.and_then(|facts| facts.latched).filter(|_| owns),
                     talking: live.talks(port),
                     proven_receive: facts.is_some_and(|facts| facts.proven_at.is_some()),
                     delivered: facts.is_some_and(|facts| facts.delivered_at.is_some()),

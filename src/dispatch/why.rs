@@ -2,6 +2,7 @@
 //! a guess. The first cause that alone explains the silence makes the sentence; the others follow.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::domain::floor::{Denial, MissCause};
 use crate::domain::id::{PortId, TalkgroupId};
@@ -12,7 +13,7 @@ use super::routes::audience;
 use super::state::{PlacedLink, State};
 
 /// The answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Why {
     pub from: TalkgroupId,
     pub to: TalkgroupId,
@@ -25,7 +26,7 @@ pub struct Why {
 }
 
 /// One reason, with how long ago it was seen where that is known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Cause {
     /// A stable word for programs.
     pub code: String,

@@ -23,7 +23,7 @@ pub struct Principal {
 }
 
 /// What a token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Reads what its agency may see.
@@ -35,7 +35,7 @@ pub enum Role {
 }
 
 /// One request.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case", tag = "do", deny_unknown_fields)]
 pub enum Command {
     OpenIncident {
@@ -198,6 +198,7 @@ pub enum Command {
     },
     /// A changed file. What narrows acts at once, what widens another agency's resource becomes a proposal.
     Adopt {
+        #[schema(value_type = Object)]
         configuration: Box<Configuration>,
     },
     /// The agency concerned accepts what a reload would widen.

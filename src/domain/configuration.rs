@@ -86,7 +86,7 @@ pub struct Talkgroup {
 }
 
 /// What listeners may assume of a talkgroup.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Security {
     #[default]
@@ -95,7 +95,7 @@ pub enum Security {
 }
 
 /// Whether an owner shares a talkgroup.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Patchable {
     Never,
@@ -172,7 +172,7 @@ pub struct GatewayPort {
 }
 
 /// How well a leg's transport protects its audio; computed from its kind, never configured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PathClass {
     /// Anyone on the path can listen and speak.

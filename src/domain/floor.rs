@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How a patch shares the right to talk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FloorPolicy {
     /// Whether talkers ask, or the loudest are chosen.
     pub mode: FloorMode,
@@ -18,7 +18,7 @@ pub struct FloorPolicy {
 }
 
 /// Whether talkers ask or are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FloorMode {
     /// Request, grant, deny.
@@ -39,12 +39,12 @@ impl Default for FloorPolicy {
 }
 
 /// The link's rank, set by the host, capped by the port's owner. Higher is heard first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct Priority(pub u8);
 
 /// Why a talker does not get the floor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Denial {
     /// Others hold it.
@@ -68,7 +68,7 @@ impl Denial {
 }
 
 /// Why a burst ended. Every burst that starts ends with exactly one of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BurstEnd {
     /// The talker let go: key-up by event or extension.
@@ -110,7 +110,7 @@ impl BurstEnd {
 }
 
 /// Why a port that was entitled to a burst did not hear (all of) it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MissCause {
     /// A cut took the audio away.

@@ -50,6 +50,21 @@ fn check_text(text: &str) -> Result<(), BadId> {
     Ok(())
 }
 
+/// Ids are texts on every wire; this is how the API's description shows them.
+macro_rules! described {
+    ($name:ident, $pattern:literal) => {
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::String)
+                    .pattern(Some($pattern))
+                    .into()
+            }
+        }
+        impl utoipa::ToSchema for $name {}
+    };
+}
+
 macro_rules! text_ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
@@ -77,6 +92,7 @@ macro_rules! text_ids {
                 write!(f, "{}({})", stringify!($name), self.0)
             }
         }
+        described!($name, "^[a-z0-9]([a-z0-9._-]{0,30}[a-z0-9])?$");
         impl FromStr for $name {
             type Err = BadId;
             fn from_str(text: &str) -> Result<Self, BadId> {
@@ -140,6 +156,7 @@ macro_rules! number_ids {
                 write!(f, "{}({})", stringify!($name), spoken(self.0))
             }
         }
+        described!($name, "^[0-7][0-9a-hjkmnp-tv-z]{25}$");
         impl FromStr for $name {
             type Err = BadId;
             fn from_str(text: &str) -> Result<Self, BadId> {

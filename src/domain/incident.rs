@@ -10,7 +10,7 @@ use super::id::{AgencyId, AgreementId, LinkId, PatchName, TalkgroupId, UserId};
 use super::time::WallTime;
 
 /// Which way audio may cross a link, seen from the linked talkgroup.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// Hears and is heard.
@@ -36,7 +36,7 @@ impl Direction {
 }
 
 /// A kind of listener an owner may admit without knowing whom it will be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PartyClass {
     /// Agencies that join after this owner accepted.
@@ -49,7 +49,7 @@ pub enum PartyClass {
 }
 
 /// Who may hear a talkgroup in a patch and be heard by it. Joining later does not widen it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Audience {
     pub agencies: BTreeSet<AgencyId>,
     pub classes: BTreeSet<PartyClass>,
@@ -91,7 +91,7 @@ impl Lease {
 }
 
 /// What is asked when a talkgroup is to be linked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkRequest {
     pub talkgroup: TalkgroupId,
@@ -184,7 +184,7 @@ pub enum UnlinkCause {
 }
 
 /// What the red button is pressed on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CutTarget {
     Agency(AgencyId),

@@ -10,7 +10,7 @@ use super::id::{AgencyId, EmergencyId, IncidentId, LinkId, PatchName, TalkgroupI
 macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident $({ $($field:ident : $type:ty),* $(,)? })? = $code:literal, $sentence:literal;)*) => {
         /// A command that changed nothing.
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
         #[serde(rename_all = "snake_case", tag = "code")]
         pub enum Refusal { $($(#[$doc])* $name $({ $($field: $type),* })?,)* }
 

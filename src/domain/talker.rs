@@ -54,6 +54,14 @@ impl fmt::Display for Alias {
     }
 }
 
+impl utoipa::PartialSchema for Alias {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::schema::Type::String).into()
+    }
+}
+
+impl utoipa::ToSchema for Alias {}
+
 impl Serialize for Alias {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(self.as_str())
