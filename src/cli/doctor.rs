@@ -51,7 +51,7 @@ pub(super) fn doctor(path: &Path, json: bool) -> Result<String, CliFault> {
     findings.push(receive_buffer());
     let text = if json { pretty(&findings)? } else { text(&findings) };
     if findings.iter().any(|finding| finding.verdict == Verdict::Bad) {
-        return Err(CliFault::Failed(text.trim_end().to_owned()));
+        return Err(CliFault::Unwell(text));
     }
     Ok(text)
 }

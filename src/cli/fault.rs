@@ -10,8 +10,10 @@ use serde_json::Value;
 pub(super) enum CliFault {
     /// The daemon understood and said no; with the body it said so in.
     Refused { sentence: String, body: Value },
-    /// The verb found something wrong, or could not finish.
+    /// The verb could not finish.
     Failed(String),
+    /// It finished, and what it was to look at is not well: its whole output.
+    Unwell(String),
     /// The arguments make no sense together, or something they need is missing.
     Usage(String),
     /// Nobody answers at that address.
@@ -22,7 +24,7 @@ impl CliFault {
     /// 1 refused or failed, 2 wrong use, 3 unreachable. Part of the interface: scripts rely on them.
     pub fn code(&self) -> ExitCode {
         ExitCode::from(match self {
-            CliFault::Refused { .. } | CliFault::Failed(_) => 1,
+            CliFault::Refused { .. } | CliFault::Failed(_) | CliFault::Unwell(_) => 1,
             CliFault::Usage(_) => 2,
             CliFault::Unreachable(_) => 3,
         })
@@ -32,9 +34,11 @@ impl CliFault {
     pub fn text(&self, json: bool) -> String {
         match self {
             CliFault::Refused { body, .. } if json => body.to_string(),
-            CliFault::Refused { .. } | CliFault::Failed(_) | CliFault::Usage(_) | CliFault::Unreachable(_) => {
-                self.to_string()
-            }
+            CliFault::Refused { .. }
+            | CliFault::Failed(_)
+            | CliFault::Unwell(_)
+            | CliFault::Usage(_)
+            | CliFault::Unreachable(_) => self.to_string(),
         }
     }
 }
@@ -43,7 +47,9 @@ impl fmt::Display for CliFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CliFault::Refused { sentence, .. } => f.write_str(sentence),
-            CliFault::Failed(text) | CliFault::Usage(text) | CliFault::Unreachable(text) => f.write_str(text),
+            CliFault::Failed(text) | CliFault::Unwell(text) | CliFault::Usage(text) | CliFault::Unreachable(text) => {
+                f.write_str(text)
+            }
         }
     }
 }

@@ -49,18 +49,17 @@ struct Arguments {
 pub fn run() -> ExitCode {
     let Arguments { verb, target, json } = Arguments::parse();
     let out = &mut std::io::stdout().lock();
-    match perform(verb, &target, json, out) {
-        Ok(text) => {
-            // Whoever closed the pipe has read enough.
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-            ExitCode::SUCCESS
-        }
+    let (text, code) = match perform(verb, &target, json, out) {
+        Ok(text) => (text, ExitCode::SUCCESS),
+        Err(CliFault::Unwell(text)) => (text, ExitCode::FAILURE),
         Err(fault) => {
-            let _ = out.flush();
             let _ = writeln!(std::io::stderr(), "{}", fault.text(json));
-            fault.code()
+            (String::new(), fault.code())
         }
-    }
+    };
+    // Whoever closed the pipe has read enough.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    code
 }
 
 /// The whole grammar, for completions, manual pages and tests.

@@ -72,7 +72,7 @@ fn plan_text(plan: &Plan, json: bool) -> Result<String, CliFault> {
 
 pub(super) fn journal(verb: &JournalVerb, json: bool) -> Result<String, CliFault> {
     let failed = |fault: journal::OpenFault| CliFault::Failed(fault.to_string());
-    let (report, mut text) = match verb {
+    let (report, text) = match verb {
         JournalVerb::Check { dir } => {
             if !dir.is_dir() {
                 return Err(CliFault::Failed(format!("{} is no folder", dir.display())));
@@ -94,11 +94,7 @@ pub(super) fn journal(verb: &JournalVerb, json: bool) -> Result<String, CliFault
             (repair.after, text)
         }
     };
-    if report.is_whole() {
-        return Ok(text);
-    }
-    text.truncate(text.trim_end().len());
-    Err(CliFault::Failed(text))
+    if report.is_whole() { Ok(text) } else { Err(CliFault::Unwell(text)) }
 }
 
 /// What a walk over the journal found.

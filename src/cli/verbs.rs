@@ -66,9 +66,14 @@ pub(super) enum Verb {
     /// Lift a cut; links nothing by itself
     Restore(CutArguments),
     /// Open and run incidents
+    ///
+    /// An incident is named by its id, by its spoken form such as kilo-7-tango-3, or by the beginning of either. A
+    /// link is named in the same way, or by its talkgroup where that is linked once.
     #[command(subcommand)]
     Incident(IncidentVerb),
     /// Declare and end emergencies
+    ///
+    /// An emergency is named by its id, its spoken form, the beginning of either, or by its talkgroup where one is open.
     #[command(subcommand)]
     Emergency(EmergencyVerb),
     /// Take the floor from whoever talks in a net
@@ -86,7 +91,7 @@ pub(super) enum Verb {
     /// Confirm what the daemon cannot know by itself
     #[command(subcommand)]
     Confirm(ConfirmVerb),
-    /// Check or repair the journal of a stopped daemon
+    /// Check the journal, or repair that of a stopped daemon
     #[command(subcommand)]
     Journal(JournalVerb),
     /// Print completions for a shell

@@ -135,15 +135,14 @@ fn line_to(target: &Target, uri: &Uri, lost: &dyn Fn(&dyn std::fmt::Display) -> 
     let secret = uri.scheme_str() == Some("wss");
     let port = uri.port_u16().unwrap_or(if secret { 443 } else { 80 });
     let addresses = (host.as_str(), port).to_socket_addrs().map_err(|fault| lost(&fault))?;
-    let mut refusal = "it has no address".to_owned();
-    let mut found = None;
+    let mut stream = Err(lost(&"it has no address"));
     for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECT_PATIENCE) {
-            Ok(stream) => found = found.or(Some(stream)),
-            Err(fault) => refusal = fault.to_string(),
+        stream = TcpStream::connect_timeout(&address, CONNECT_PATIENCE).map_err(|fault| lost(&fault));
+        if stream.is_ok() {
+            break;
         }
     }
-    let stream = found.ok_or_else(|| lost(&refusal))?;
+    let stream = stream?;
     stream.set_read_timeout(Some(SILENCE)).and_then(|()| stream.set_nodelay(true)).map_err(|fault| lost(&fault))?;
     if !secret {
         return Ok(Box::new(stream));
