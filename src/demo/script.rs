@@ -105,14 +105,14 @@ impl<'a> Script<'a> {
         Ok(())
     }
 
-    /// The second voice lies inside the first: at no time is it alone.
+    /// Both key before either is heard, as happens on the air: a half-duplex radio that already transmits one voice
+    /// cannot receive another. The second voice lies inside the first, so that at no time it is alone.
     fn two_overlap(&mut self) -> Result<(), Ended> {
         self.phase = "two at once".to_owned();
-        self.stage.step("Fire speaks, and EMS speaks into it: one voice on a radio, both at the police desk.");
+        self.stage.step("Fire and EMS key at the same moment: one voice on a radio, both at the police desk.");
         let fire = self.begin(FireRadio, 2_900)?;
-        self.wait(700)?;
-        let ems = self.begin(EmsRadio, 1_300)?;
-        self.wait(2_200 + 1_000)?;
+        let ems = self.begin(EmsRadio, 1_500)?;
+        self.wait(2_900 + 1_000)?;
         self.expect(FireRadio, &fire, PoliceRadio, Expected::Heard);
         self.expect(FireRadio, &fire, PoliceDesk, Expected::Heard);
         self.expect(EmsRadio, &ems, PoliceDesk, Expected::Heard);
@@ -125,7 +125,8 @@ impl<'a> Script<'a> {
         self.stage.step("EMS presses its red button: everything of EMS is out of the incident.");
         let target = CutTarget::Agency(self.stage.ems.agency.clone());
         self.stage.ems.order(&Command::Cut { target })?;
-        self.wait(600)?;
+        // The two tones that tell EMS of it shall not be taken for Police.
+        self.wait(1_300)?;
         self.stage.step("Police speaks; EMS must hear nothing.");
         let police = self.say(PoliceRadio, 1_300)?;
         self.wait(700)?;
