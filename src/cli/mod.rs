@@ -20,6 +20,7 @@ mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use serde::Serialize;
@@ -48,7 +49,8 @@ struct Arguments {
 /// Reads the process's arguments, does what they say, and tells how it went.
 pub fn run() -> ExitCode {
     let Arguments { verb, target, json } = Arguments::parse();
-    let out = &mut std::io::stdout().lock();
+    // Not locked: the demo's view gives the terminal back from whichever thread fails.
+    let out = &mut std::io::stdout();
     let (text, code) = match perform(verb, &target, json, out) {
         Ok(text) => (text, ExitCode::SUCCESS),
         Err(CliFault::Unwell(text)) => (text, ExitCode::FAILURE),
@@ -72,6 +74,14 @@ fn perform(verb: Verb, target: &Target, json: bool, out: &mut dyn Write) -> Resu
     match verb {
         Verb::Run { config } => {
             crate::daemon::run(&config).map(|()| String::new()).map_err(|fault| CliFault::Failed(fault.to_string()))
+        }
+        Verb::Demo { lasting_s, plain, out } => {
+            let lasting = lasting_s.map(|s| Duration::from_secs(s.into()));
+            match crate::demo::run(&crate::demo::Options { lasting, plain, out }) {
+                Ok(true) => Ok(String::new()),
+                Ok(false) => Err(CliFault::Failed("the demo did not go as expected".to_owned())),
+                Err(fault) => Err(CliFault::Failed(fault)),
+            }
         }
         Verb::Check { config, schema } => offline::check(&config, schema),
         Verb::Explain { key } => offline::explain(&key),

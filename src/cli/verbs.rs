@@ -20,6 +20,18 @@ pub(super) enum Verb {
         #[arg(long, value_name = "PATH", env = "CROSSPATCH_CONFIG", default_value = CONFIG)]
         config: PathBuf,
     },
+    /// Three agencies, one incident, recorded speech: shows and judges who hears whom, without any hardware
+    Demo {
+        /// End by itself after about so long, with a verdict; at least one whole round. Else q or Ctrl-C ends it
+        #[arg(long = "for", value_name = "TIME", value_parser = super::span::parse_s)]
+        lasting_s: Option<u32>,
+        /// Lines instead of the live view
+        #[arg(long)]
+        plain: bool,
+        /// Folder for recordings, log and verdict
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Check a configuration file: every fault at once, with line and column
     Check {
         #[arg(value_name = "PATH", env = "CROSSPATCH_CONFIG", default_value = CONFIG)]

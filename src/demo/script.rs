@@ -111,6 +111,7 @@ impl<'a> Script<'a> {
         self.phase = "two at once".to_owned();
         self.stage.step("Fire and EMS key at the same moment: one voice on a radio, both at the police desk.");
         let fire = self.begin(FireRadio, 2_900)?;
+        self.wait(60)?;
         let ems = self.begin(EmsRadio, 1_500)?;
         self.wait(2_900 + 1_000)?;
         self.expect(FireRadio, &fire, PoliceRadio, Expected::Heard);
