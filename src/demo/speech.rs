@@ -41,9 +41,9 @@ impl Speech {
 
     /// The next piece, beginning with sound.
     pub fn say(&mut self, ms: usize) -> Vec<Frame> {
-        self.to_next_sound();
+        self.skip_to_sound();
         let frames = (0..ms.div_ceil(20)).map(|_| self.next_frame()).collect();
-        self.to_next_sound();
+        self.skip_to_sound();
         frames
     }
 
@@ -63,7 +63,7 @@ impl Speech {
         self.samples = kept;
     }
 
-    fn to_next_sound(&mut self) {
+    fn skip_to_sound(&mut self) {
         for _ in 0..self.samples.len() / MIX_FRAME {
             if is_sound(&self.samples[self.at..self.at + MIX_FRAME]) {
                 return;
