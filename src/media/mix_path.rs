@@ -9,7 +9,7 @@ use crate::domain::time::{FRAME_MS, MonoTime};
 
 use super::codec::PAYLOAD_BYTES_MAX;
 use super::fan_out::NotSent;
-use super::hearing::{Mode, Stage};
+use super::hearing::{Ear, Mode, Stage};
 use super::level::{Leveller, level};
 use super::mixer::Mix;
 use super::outbox::Outbox;
@@ -117,10 +117,11 @@ impl Shard {
         let open = &mut self.ports[port];
         self.mixes.wanted.clear();
         for ear in open.hearing.ears_mut().iter_mut().filter(|ear| ear.chosen && ear.stage != Stage::Over) {
-            if self.bursts.get(ear.burst).is_some_and(|burst| burst.playout.is_some()) {
-                self.mixes.wanted.push((ear.burst, ear.gain));
-            } else {
-                ear.miss(FRAME_MS as u32, MissCause::Full);
+            match self.bursts.get(ear.burst).and_then(|burst| burst.playout.as_ref()) {
+                // It only plays its end and nothing of it is left: more frames would keep a held transmitter up.
+                Some(playout) if ear.stage == Stage::Ending && playout.is_empty() => {}
+                Some(_) => self.mixes.wanted.push((ear.burst, ear.gain)),
+                None => ear.miss(FRAME_MS as u32, MissCause::Full),
             }
         }
         if self.mixes.wanted.is_empty() {
@@ -168,9 +169,12 @@ impl Shard {
         let packet_ms = u32::from(self.ports[port].format_out().packet_ms);
         if self.ports[port].needs_hold() {
             // One voice on a radio: its highest rank is whose hold it is.
-            let ears = self.ports[port].hearing.ears().iter();
-            let first = ears.filter(|ear| ear.chosen && ear.stage != Stage::Over).map(|ear| ear.burst).next();
-            if let Some(burst) = first {
+            let mut ears = self.ports[port].hearing.ears().iter().filter(|ear| ear.chosen && ear.stage != Stage::Over);
+            let left = |ear: &&Ear| {
+                let playout = self.bursts.get(ear.burst).and_then(|burst| burst.playout.as_ref());
+                ear.stage == Stage::Live || playout.is_some_and(|playout| !playout.is_empty())
+            };
+            if let Some(burst) = ears.clone().find(left).or_else(|| ears.next()).map(|ear| ear.burst) {
                 self.hold_mixed(port, burst, speech, payload, now, out);
             }
             return;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::domain::audio::{Codec, Format, Gain};
 use crate::domain::floor::MissCause;
-use crate::domain::port::{GrantSign, Pacing, PortRole, PortSpec, TransmitKeying};
+use crate::domain::port::{GrantSign, Overlap, Pacing, PortRole, PortSpec, TransmitKeying};
 use crate::domain::random::Entropy;
 use crate::domain::talker::Alias;
 use crate::domain::time::MonoTime;
@@ -187,6 +187,10 @@ impl Port {
             || transmit.grant != GrantSign::Immediate
             || transmit.keying != TransmitKeying::Presence
             || transmit.pacing == Pacing::Paced
+    }
+    /// Whether a held frame carries every voice the port has chosen.
+    pub fn carries_all(&self, held: Held) -> bool {
+        held.mixed && self.spec.transmit.overlap == Overlap::Mix
     }
     /// Whether it delays what it receives.
     pub fn needs_delay(&self) -> bool {

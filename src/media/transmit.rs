@@ -2,7 +2,7 @@
 //! key sign around it. When the keyer says so: `keying`; in which order: `hold`; this does what they say.
 
 use crate::domain::floor::MissCause;
-use crate::domain::port::{Pacing, TransmitKeying};
+use crate::domain::port::{Overlap, Pacing, TransmitKeying};
 use crate::domain::report::MediaLimit;
 use crate::domain::time::MonoTime;
 use crate::wire::rtp_extension::FloorNotice;
@@ -10,7 +10,7 @@ use crate::wire::telephone_event::TelephoneEvent;
 
 use super::discard::Discard;
 use super::fan_out::{Framed, NotSent, Spoken, is_speech, put};
-use super::hearing::Stage;
+use super::hearing::{Ear, Stage};
 use super::hold::{HeldFrame, NotHeld};
 use super::keying::TransmitChange;
 use super::outbox::{Carries, LineChange, Outbox, PacketKind};
@@ -68,7 +68,7 @@ impl Shard {
         let (packet_ms, hold_max_ms) = (open.format_out().packet_ms, open.spec.transmit.hold_max_ms);
         if open.transmit.has_failed() {
             let cause = open.failed_by;
-            self.miss(port, frame.burst.burst, u32::from(packet_ms), cause);
+            self.miss(port, frame.burst, u32::from(packet_ms), cause);
             return;
         }
         if open.hold.is_none() {
@@ -79,15 +79,15 @@ impl Shard {
         }
         let Some(hold) = &mut open.hold else {
             let id = open.spec.port;
-            self.miss(port, frame.burst.burst, u32::from(packet_ms), MissCause::Full);
+            self.miss(port, frame.burst, u32::from(packet_ms), MissCause::Full);
             self.hit_limit(MediaLimit::Holds, Some(id), now, out);
             return;
         };
         match hold.push(frame, payload, hold_max_ms, now) {
             Ok(()) => self.pump(port, now, out),
             Err(NotHeld::Late) => self.counters.discard(Discard::Late),
-            Err(NotHeld::Full) => self.miss(port, frame.burst.burst, u32::from(packet_ms), MissCause::HoldOverrun),
-            Err(NotHeld::TooLong) => self.miss(port, frame.burst.burst, u32::from(packet_ms), MissCause::Full),
+            Err(NotHeld::Full) => self.miss(port, frame.burst, u32::from(packet_ms), MissCause::HoldOverrun),
+            Err(NotHeld::TooLong) => self.miss(port, frame.burst, u32::from(packet_ms), MissCause::Full),
         }
     }
 
@@ -133,12 +133,12 @@ impl Shard {
         };
         match sent {
             Ok(()) => {
-                if let Some(ear) = self.ports[port].hearing.ear_mut(burst) {
-                    ear.hear(packet_ms);
-                }
+                let all = self.ports[port].carries_all(frame.burst);
+                let ears = self.ports[port].hearing.ears_mut().iter_mut();
+                ears.filter(|ear| is_of(ear, frame.burst, all)).for_each(|ear| ear.hear(packet_ms));
             }
-            Err(NotSent::NoPeer) => self.miss(port, burst, packet_ms, MissCause::NoPeer),
-            Err(NotSent::NoRoom) => self.miss(port, burst, packet_ms, MissCause::Full),
+            Err(NotSent::NoPeer) => self.miss(port, frame.burst, packet_ms, MissCause::NoPeer),
+            Err(NotSent::NoRoom) => self.miss(port, frame.burst, packet_ms, MissCause::Full),
             Err(NotSent::Refused) => {}
         }
     }
@@ -172,8 +172,9 @@ impl Shard {
         }
     }
 
-    fn miss(&mut self, port: PortSlot, burst: BurstSlot, ms: u32, cause: MissCause) {
-        if let Some(ear) = self.ports[port].hearing.ear_mut(burst) {
+    fn miss(&mut self, port: PortSlot, held: Held, ms: u32, cause: MissCause) {
+        let all = self.ports[port].carries_all(held);
+        for ear in self.ports[port].hearing.ears_mut().iter_mut().filter(|ear| is_of(ear, held, all)) {
             if ear.missed != Some(cause) {
                 self.counters.miss(cause);
             }
@@ -223,10 +224,12 @@ impl Shard {
     fn give_up(&mut self, port: PortSlot, cause: MissCause) {
         let open = &mut self.ports[port];
         let packet_ms = u32::from(open.format_out().packet_ms);
+        let mixes = open.spec.transmit.overlap == Overlap::Mix;
         let Some(hold) = &mut open.hold else { return };
         let (hearing, counters) = (&mut open.hearing, &mut self.counters);
         hold.give_up(|frame| {
-            if let Some(ear) = hearing.ear_mut(frame.burst.burst) {
+            let all = mixes && frame.burst.mixed;
+            for ear in hearing.ears_mut().iter_mut().filter(|ear| is_of(ear, frame.burst, all)) {
                 if ear.missed != Some(cause) {
                     counters.miss(cause);
                 }
@@ -426,6 +429,11 @@ pub(super) fn own_head(
         }
     }
     open.sender.mix(now)
+}
+
+/// Whether a held frame is this ear's: its own burst's, or one of several in a mix.
+fn is_of(ear: &Ear, held: Held, all: bool) -> bool {
+    ear.burst == held.burst || all && ear.chosen && ear.stage != Stage::Over
 }
 
 /// Packets that may leave a hold at once: one that waited for this tick and one that came with it.

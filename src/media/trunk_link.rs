@@ -101,12 +101,13 @@ impl Shard {
                 self.take_speech(patch, frame, &speech, now, out)
             }
             TrunkMessage::Granted => {
-                let burst = known.ok_or(Discard::AfterEnd)?;
+                // A talker that has let go meanwhile needs no floor; its home has the release behind the request.
+                let burst = known.filter(|burst| self.bursts[*burst].ended.is_none()).ok_or(Discard::AfterEnd)?;
                 self.won(burst, patch, now, out);
                 Ok(())
             }
             TrunkMessage::Queued { position } => {
-                let burst = known.ok_or(Discard::AfterEnd)?;
+                let burst = known.filter(|burst| self.bursts[*burst].ended.is_none()).ok_or(Discard::AfterEnd)?;
                 self.notify(burst, FloorNotice::Queued(position), now, out);
                 if let Some(talk) = self.bursts[burst].talk_mut(patch) {
                     talk.state = TalkState::Queued;
@@ -171,6 +172,8 @@ impl Shard {
         let opening = self.opening(frame, Source::Trunk(home), speech.talker, Some(speech), now);
         let burst = match self.burst_index.get(frame.burst) {
             Some(burst) => burst,
+            // A talker of ours that has let go already: its patch's home was late.
+            None if self.slot_of(frame.port).is_some() => return Err(Discard::AfterEnd),
             None => self.open_burst(opening, now, out).ok_or(Discard::Full)?,
         };
         if self.port_of(burst).is_some() {
