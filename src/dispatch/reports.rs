@@ -13,7 +13,7 @@ use crate::domain::talker::Alias;
 use crate::domain::time::{MonoTime, Now, WallTime};
 
 use super::live::{Live, LiveBurst, LiveTalk, TalkEnd};
-use super::routes::{Homes, audience};
+use super::routes::{Homes, audience, patch_home};
 use super::state::{PlacedLink, State};
 
 /// Turns one report into live facts and into the events it means.
@@ -125,7 +125,8 @@ pub fn end_bursts_of(state: &State, live: &mut Live, shard: ShardId, shards: u8,
     let mut lost = Vec::new();
     for (burst, seen) in &live.bursts {
         for (patch, talk) in seen.talks.iter().filter(|(_, talk)| talk.ended.is_none()) {
-            if homes.of_talkgroup(&talk.talkgroup) == shard {
+            // Its talker is gone, or whoever would tell of its end.
+            if homes.of_talkgroup(&talk.talkgroup) == shard || patch_home(*patch, shards) == shard {
                 let ran = now.mono.ms_since(talk.began.mono);
                 lost.push((*burst, *patch, u32::try_from(ran).unwrap_or(u32::MAX)));
             }
@@ -164,6 +165,11 @@ fn handle_start(state: &State, live: &mut Live, started: Started, at: Now) -> Ve
     let Some(talkgroup) = state.configuration.gateways.get(&gateway).map(|g| g.talkgroup.clone()) else {
         return Vec::new();
     };
+    if let Some(known) = live.burst_mut(burst, at.mono).talks.get_mut(&patch) {
+        // The floor's shard was rebuilt under a talker who talks on: one burst, one beginning, one end.
+        known.ended = None;
+        return Vec::new();
+    }
     let talk = LiveTalk {
         incident,
         talkgroup: talkgroup.clone(),

@@ -15,7 +15,7 @@ use crate::domain::floor::Priority;
 use crate::domain::id::{AgencyId, AgencyKey, GroupId, LegId, LinkId, PatchId, PortId, TalkgroupId};
 use crate::domain::incident::PartyClass;
 use crate::domain::order::{GroupSpec, LegSpec, PatchSpec, RouteTable};
-use crate::domain::port::{PortSpec, ShardId};
+use crate::domain::port::{PortRole, PortSpec, ShardId};
 use crate::domain::talker::Alias;
 
 use super::state::{Incident, Link, Patch, State};
@@ -116,6 +116,8 @@ struct Place {
     priority: Priority,
     party: u8,
     audience: u64,
+    /// The same for its recorders: an owner is recorded by others only if it ticks that (law 1).
+    recorded: u64,
 }
 
 fn push_legs(
@@ -127,6 +129,7 @@ fn push_legs(
 ) {
     for (id, gateway) in configuration.gateways.iter().filter(|(_, gateway)| gateway.talkgroup == *talkgroup) {
         let port = PortId::of_gateway(id);
+        let records = gateway.port.role == PortRole::Recorder;
         table.legs.push(LegSpec {
             leg: LegId::of(at.link, port),
             link: at.link,
@@ -138,11 +141,11 @@ fn push_legs(
             role: gateway.port.role,
             trim: gateway.port.trim,
             hears: at.hears,
-            talks: at.talks,
+            talks: at.talks && !records,
             gain: at.gain,
             priority: at.priority,
             party: at.party,
-            audience: at.audience,
+            audience: if records { at.recorded } else { at.audience },
         });
     }
 }
@@ -168,6 +171,7 @@ fn push_home_patch(
         priority: spec.priority_max,
         party: 0,
         audience: 1,
+        recorded: 1,
     };
     push_legs(table, configuration, talkgroup, homes, &at);
 }
@@ -197,6 +201,7 @@ fn push_patch(
             priority: link.priority.min(cap),
             party: patch.parties.get(&link.talkgroup).copied().unwrap_or(0),
             audience: audience(patch, link),
+            recorded: audience(patch, link) & recorded(patch, link),
         };
         push_legs(table, &state.configuration, &link.talkgroup, homes, &at);
     }
@@ -216,6 +221,14 @@ pub fn audience(patch: &Patch, link: &Link) -> u64 {
         .filter(|other| admitted(&other.owner))
         .filter_map(|other| patch.parties.get(&other.talkgroup))
         .fold(0, |bits, party| bits | 1 << (party & 63))
+}
+
+/// The parties of a patch whose owners let recorders of this link's owner hear them.
+fn recorded(patch: &Patch, link: &Link) -> u64 {
+    let ticked =
+        |other: &&Link| other.owner == link.owner || other.grant.audience.classes.contains(&PartyClass::Recording);
+    let parties = patch.links.values().filter(ticked).filter_map(|other| patch.parties.get(&other.talkgroup));
+    parties.fold(0, |bits, party| bits | 1 << (party & 63))
 }
 
 fn sort(table: &mut RouteTable) {
