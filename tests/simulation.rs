@@ -1,0 +1,180 @@
+//! Generated worlds: the real cores, everything else invented, every promise watched.
+//!
+//! `SEED=17 cargo nextest run --test simulation a_seed_replays --no-capture` replays one; `STEPS=` lengthens it.
+//!
+//! | law | what it promises | checker | faults that it catches |
+//! |---|---|---|---|
+//! | 1 | nobody hears a talkgroup without its owner's live grant | `ears.rs` accuse | `ForeignEar` |
+//! | 2 | durable before given, instant when taken | `ears.rs` accuse, `daemon.rs` answered, publish | `ReplayAfterCut`, `AnswerBeforeApplied`, `CommitTooSoon` |
+//! | 3 | what a port hears is never sent on | `ears.rs` check_stamp | `NoSharedChannel` |
+//! | 4 | once, through one transmitter, never its own | `ears.rs` check_stamp, check_group | `TwiceDelivered`, `TwoTransmitters` |
+//! | 5 | one talker's payload is untouched | `ears.rs` check_need | `TouchedPayload` |
+//! | 6 | one voice on a radio | `ears.rs` check_turns, check_sound | `SecondVoice` |
+//! | 7 | leases end, never in speech, by no clock step | `sessions.rs` unlinked, check_ends | `WallLease` |
+//! | 8 | queues stay under their limits | `world.rs` breathe_seat | `EndlessRing` |
+//! | 9 | a seed gives one world | this file | `Unseeded` |
+//! | 10 | what opens closes once | `bursts.rs` started, ended, finish; `sessions.rs` | `SwallowedEnd`, `EndedTwice` |
+//! | 11 | every frame is heard or missed with a cause, counts are true | `bursts.rs` judge | `DroppedFrames`, `SwallowedOutcome` |
+//! | 12 | an emergency outranks, its agency clears it | `bursts.rs` ended, `sessions.rs` restarted, cleared | `ForgottenEmergency`, `ForeignClearance` |
+//! | | a sequence number never repeats | `ears.rs` check_sequence | `RepeatedSequence` |
+//! | | no packet to an idle presence-keyed radio | `ears.rs` check_sound | `IdlePacket` |
+//! | | orders are what the events say | `membership.rs` compare | `DroppedLeave`, `WidenedAudience` |
+//! | | the journal leads to the state | `daemon.rs` check_replay | `SkippedRecord` |
+
+mod worlds;
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use worlds::checkers::Law;
+use worlds::faults::Fault;
+use worlds::run::{Cases, Life, live};
+
+/// 20 ms each, 40 s and some leaps of a world.
+const STEPS: u64 = 2_000;
+/// Seeds of the default run, in four tests so that two cores share them.
+const SEEDS_EACH: u64 = 256;
+
+#[test]
+fn no_promise_breaks_in_worlds_0_to_255() {
+    no_promise_breaks(0);
+}
+
+#[test]
+fn no_promise_breaks_in_worlds_256_to_511() {
+    no_promise_breaks(1);
+}
+
+#[test]
+fn no_promise_breaks_in_worlds_512_to_767() {
+    no_promise_breaks(2);
+}
+
+#[test]
+fn no_promise_breaks_in_worlds_768_to_1023() {
+    no_promise_breaks(3);
+}
+
+/// Past failing seeds, and the one that is asked for.
+#[test]
+fn a_seed_replays() {
+    let asked = std::env::var("SEED").ok().map(|seed| seed.parse().expect("SEED is a number"));
+    let past = include_str!("worlds/seeds.txt").lines().filter_map(|line| line.split_whitespace().next()?.parse().ok());
+    let seeds: Vec<u64> = asked.map_or_else(|| past.collect(), |seed| vec![seed]);
+    let lives: Vec<Life> = seeds.iter().map(|seed| live(*seed, steps(), None)).collect();
+    if asked.is_some() {
+        lives.iter().for_each(|life| println!("{}", show(&life.cases)));
+    }
+    assert_clean(&lives);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_world() {
+    for seed in 0..24 {
+        let (first, second) = (live(seed, 600, None), live(seed, 600, None));
+        assert_eq!(first.hash, second.hash, "seed {seed} gave two worlds");
+        assert_ne!(first.hash, live(seed + 1_000_000, 600, None).hash, "two seeds gave one world");
+    }
+}
+
+/// Every promise has a fault, and it is that promise's checker that sees it first.
+#[test]
+fn each_checker_catches_its_fault() {
+    let only = std::env::var("FAULT").ok();
+    let mut survivors = String::new();
+    let mut broken = BTreeSet::new();
+    for fault in Fault::ALL.iter().filter(|fault| only.as_ref().is_none_or(|name| format!("{fault:?}") == *name)) {
+        match caught(*fault) {
+            Ok(()) => {
+                broken.insert(fault.law());
+            }
+            Err(why) => writeln!(survivors, "{fault:?}: {why}").expect("a string takes all"),
+        }
+    }
+    assert!(survivors.is_empty(), "faults that no checker, or another one, caught:\n{survivors}");
+    if only.is_none() {
+        let unproven: Vec<_> = Law::ALL.iter().filter(|law| !broken.contains(law)).collect();
+        assert!(unproven.is_empty(), "promises without a fault: {unproven:?}");
+    }
+}
+
+fn caught(fault: Fault) -> Result<(), String> {
+    if fault == Fault::Unseeded {
+        let differs = (0..8).any(|seed| live(seed, 300, Some(fault)).hash != live(seed, 300, Some(fault)).hash);
+        return if differs { Ok(()) } else { Err("two runs of a seed are equal".into()) };
+    }
+    for seed in 0..FAULT_SEEDS {
+        let life = live(seed, STEPS, Some(fault));
+        let Some(first) = life.findings.first.values().min_by_key(|violation| violation.at) else { continue };
+        if life.findings.first.get(&fault.law()).is_some_and(|violation| violation.at <= first.at) {
+            return Ok(());
+        }
+        if !live(seed, STEPS, None).findings.is_clean() {
+            continue; // what is open in this world shows first
+        }
+        return Err(format!("seed {seed}: {:?} saw it: {}", first.law, first.what));
+    }
+    Err(format!("survives {FAULT_SEEDS} seeds"))
+}
+
+/// A fault that shows in none of so many worlds is not caught.
+const FAULT_SEEDS: u64 = 60;
+
+fn no_promise_breaks(quarter: u64) {
+    let first = quarter * SEEDS_EACH;
+    let lives: Vec<Life> = (first..first + SEEDS_EACH).map(|seed| live(seed, steps(), None)).collect();
+    let mut cases = Cases::default();
+    lives.iter().for_each(|life| cases += &life.cases);
+    println!("{}", show(&cases));
+    assert_known(&lives);
+    let unmet: Vec<_> = cases.0.iter().filter(|(_, count)| **count == 0).map(|(name, _)| name).collect();
+    assert!(unmet.is_empty(), "hard cases that no world met: {unmet:?}");
+}
+
+/// What is known to break in some worlds and not mended yet: (promise, worlds of 256 that may show it, why). A law
+/// that is not here holds in every world. The numbers may only fall; an empty table is the aim.
+const OPEN: [(Law, usize, &str); 8] = [
+    (Law::Unkeyed, 4, "not looked into: seed 331"),
+    (Law::Once, 12, "voted copies with different delays open a second burst"),
+    (Law::RelayBeforeMix, 4, "not looked into: seed 143"),
+    (Law::OneVoice, 6, "who talks on past the talk limit is mixed under the next talker: seed 54"),
+    (Law::Leases, 4, "not looked into: seed 203"),
+    (Law::Closes, 12, "a floor granted again after its shard was rebuilt: seed 70"),
+    (Law::NothingLost, 48, "counts of a mix behind a hold; bursts shorter than a squelch tail: seed 67"),
+    (Law::Replay, 12, "not looked into: seeds 22, 63, 68"),
+];
+
+/// Laws without a known fault hold everywhere, the others in all but so many worlds.
+fn assert_known(lives: &[Life]) {
+    for (law, most, why) in OPEN {
+        let broken = lives.iter().filter(|life| life.findings.first.contains_key(&law)).count();
+        println!("{broken:>12}  worlds break {law:?}: {why}");
+        assert!(broken <= most, "{law:?} breaks in {broken} worlds, {most} were known: {why}");
+    }
+    let open: Vec<Law> = OPEN.iter().map(|(law, _, _)| *law).collect();
+    let mut rest = lives.to_vec();
+    rest.iter_mut().for_each(|life| life.findings.first.retain(|law, _| !open.contains(law)));
+    assert_clean(&rest);
+}
+
+fn assert_clean(lives: &[Life]) {
+    let mut report = String::new();
+    for life in lives.iter().filter(|life| !life.findings.is_clean()).take(12) {
+        for violation in life.findings.first.values() {
+            let ms = violation.at.as_millis();
+            writeln!(report, "seed {} at {ms} ms, {:?}: {}", life.seed, violation.law, violation.what).expect("fits");
+        }
+        let replay = "cargo nextest run --test simulation a_seed_replays --no-capture";
+        writeln!(report, "  SEED={} {replay}", life.seed).expect("fits");
+    }
+    let broken = lives.iter().filter(|life| !life.findings.is_clean()).count();
+    assert!(report.is_empty(), "{broken} of {} worlds broke a promise:\n{report}", lives.len());
+}
+
+fn show(cases: &Cases) -> String {
+    cases.0.iter().fold(String::new(), |text, (name, count)| format!("{text}{count:>12}  {name}\n"))
+}
+
+fn steps() -> u64 {
+    std::env::var("STEPS").ok().map_or(STEPS, |steps| steps.parse().expect("STEPS is a number"))
+}

@@ -1,0 +1,350 @@
+//! Bursts from their beginning to the last word on them: each has one end, each ear that was entitled to it has one
+//! outcome, and what the outcomes say is what the ears got (laws 10, 11, 12).
+
+use std::collections::BTreeMap;
+
+use crosspatch::domain::floor::BurstEnd;
+use crosspatch::domain::id::{BurstId, PatchId};
+use crosspatch::domain::port::PortRole;
+use crosspatch::domain::report::{PortOutcome, Report};
+use crosspatch::domain::time::MonoTime;
+
+use super::ears::Ears;
+use super::{Findings, Law};
+use crate::worlds::field::{Ear, Field};
+use crate::worlds::reference::Rows;
+use crate::worlds::stamp::{LIVE, Stamp, Voice};
+
+/// All bursts not yet judged.
+#[derive(Default)]
+pub struct Bursts {
+    open: BTreeMap<BurstId, Burst>,
+    /// The latest live stamp that arrived at each device.
+    latest: BTreeMap<Ear, (Voice, u16)>,
+    /// Frames of each over that arrived at the daemon, and how the over went.
+    overs: BTreeMap<(Voice, u16), Arrived>,
+    pub happened: BurstCounts,
+}
+
+/// What was met.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BurstCounts {
+    pub bursts: u64,
+    pub outcomes: u64,
+    pub pre_empted: u64,
+    pub timed_out: u64,
+    pub inhibited: u64,
+    pub in_several_patches: u64,
+    pub denied: u64,
+    pub queued: u64,
+    pub latched: u64,
+    pub moved_transmitter: u64,
+    pub judged: u64,
+    pub entitled: u64,
+    /// Outcomes by cause, in the order of `MissCause::ALL`.
+    pub missed: [u64; 12],
+}
+
+#[derive(Clone, Debug, Default)]
+struct Arrived {
+    frames: u16,
+    last: Option<u16>,
+    bursts: u16,
+}
+
+struct Burst {
+    talker: Ear,
+    voice: Voice,
+    over: u16,
+    emergency: bool,
+    talks: BTreeMap<PatchId, Talk>,
+    outcomes: BTreeMap<Ear, PortOutcome>,
+    /// Since when what happened to shards makes exact counts pointless.
+    disturbed: Option<MonoTime>,
+}
+
+struct Talk {
+    /// Ears that were entitled to all of it so far.
+    must: u32,
+    began: MonoTime,
+    /// Frames of the over that had arrived when this patch gave the floor.
+    before: u16,
+    ended: Option<(BurstEnd, MonoTime)>,
+}
+
+impl Bursts {
+    /// A live frame reached the daemon.
+    pub fn arrived(&mut self, ear: Ear, stamp: Stamp) {
+        if stamp.air != LIVE {
+            return;
+        }
+        self.latest.insert(ear, (stamp.voice, stamp.over));
+        let over = self.overs.entry((stamp.voice, stamp.over)).or_default();
+        if over.last.is_none_or(|last| stamp.frame > last) {
+            over.last = Some(stamp.frame);
+            over.frames += 1;
+        }
+    }
+
+    /// A shard reported.
+    pub fn reported(&mut self, report: &Report, field: &Field, rows: &Rows, now: MonoTime, found: &mut Findings) {
+        match report {
+            Report::BurstStarted { burst, patch, port, emergency, .. } => {
+                let Some(talker) = field.devices.iter().position(|device| device.port == *port) else { return };
+                self.started(*burst, *patch, talker, *emergency, rows, now, found);
+            }
+            Report::BurstEnded { burst, patch, cause, .. } => {
+                self.happened.pre_empted += u64::from(*cause == BurstEnd::PreEmpted);
+                self.happened.timed_out += u64::from(*cause == BurstEnd::TimedOut);
+                self.happened.inhibited += u64::from(*cause == BurstEnd::Inhibited);
+                self.ended(*burst, *patch, *cause, now, found);
+            }
+            Report::BurstHeard { burst, outcome } => {
+                let ear = field.devices.iter().position(|device| device.port == outcome.port);
+                if let Some(ear) = ear {
+                    self.heard(*burst, ear, *outcome, now, found);
+                }
+            }
+            Report::Denied { .. } => self.happened.denied += 1,
+            Report::Queued { .. } => self.happened.queued += 1,
+            Report::Latched { .. } => self.happened.latched += 1,
+            Report::TransmitMoved { .. } => self.happened.moved_transmitter += 1,
+            Report::Applied { .. }
+            | Report::Alive { .. }
+            | Report::Proven { .. }
+            | Report::EmergencyKeyed { .. }
+            | Report::Suspected { .. }
+            | Report::LimitHit { .. } => {}
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a report's fields and the world")]
+    fn started(
+        &mut self,
+        id: BurstId,
+        patch: PatchId,
+        talker: Ear,
+        emergency: bool,
+        rows: &Rows,
+        now: MonoTime,
+        found: &mut Findings,
+    ) {
+        let (voice, over) = self.latest.get(&talker).copied().unwrap_or_default();
+        let arrived = self.overs.entry((voice, over)).or_default();
+        let before = arrived.frames;
+        let burst = self.open.entry(id).or_insert_with(|| {
+            arrived.bursts += 1;
+            let (talks, outcomes) = (BTreeMap::new(), BTreeMap::new());
+            Burst { talker, voice, over, emergency, talks, outcomes, disturbed: None }
+        });
+        self.happened.bursts += u64::from(burst.talks.is_empty());
+        // Its home patch and two patches of incidents.
+        self.happened.in_several_patches += u64::from(burst.talks.len() == 2);
+        let again = burst.talks.insert(patch, Talk { must: rows.ears(patch, talker), began: now, before, ended: None });
+        if again.is_some() && burst.disturbed.is_none() {
+            found.broken(Law::Closes, now, || format!("{id:?} began twice in {patch:?}"));
+        }
+    }
+
+    fn ended(&mut self, id: BurstId, patch: PatchId, cause: BurstEnd, now: MonoTime, found: &mut Findings) {
+        let talk = self.open.get_mut(&id).and_then(|burst| burst.talks.get_mut(&patch));
+        match talk {
+            Some(talk) if talk.ended.is_none() => talk.ended = Some((cause, now)),
+            Some(talk) => {
+                let before = talk.ended;
+                found.broken(Law::Closes, now, || format!("{id:?} ended in {patch:?} with {cause:?} after {before:?}"));
+            }
+            None => found.broken(Law::Closes, now, || format!("{id:?} ended in {patch:?} and never began")),
+        }
+        let emergency = self.open.get(&id).is_some_and(|burst| burst.emergency);
+        if emergency && cause == BurstEnd::PreEmpted {
+            found.broken(Law::Emergency, now, || format!("the emergency {id:?} was pre-empted in {patch:?}"));
+        }
+    }
+
+    fn heard(&mut self, id: BurstId, ear: Ear, outcome: PortOutcome, now: MonoTime, found: &mut Findings) {
+        self.happened.outcomes += 1;
+        if let Some(cause) = outcome.missed {
+            self.happened.missed[cause as usize] += 1;
+        }
+        if outcome.missed_ms > 0 && outcome.missed.is_none() {
+            found.broken(Law::NothingLost, now, || format!("{outcome:?} of {id:?} names no cause"));
+        }
+        let Some(burst) = self.open.get_mut(&id) else { return };
+        if burst.outcomes.insert(ear, outcome).is_some() {
+            found.broken(Law::Closes, now, || format!("{id:?} has two outcomes at ear {ear}"));
+        }
+    }
+
+    /// Once a beat: entitlement that was lost meanwhile is lost.
+    pub fn beat(&mut self, rows: &Rows) {
+        for burst in self.open.values_mut() {
+            let talker = burst.talker;
+            for (patch, talk) in burst.talks.iter_mut().filter(|(_, talk)| talk.ended.is_none()) {
+                talk.must &= rows.ears(*patch, talker);
+            }
+        }
+    }
+
+    /// A shard was lost, or the process: what was open ends without a word from it.
+    pub fn disturb(&mut self, now: MonoTime) {
+        self.open.values_mut().for_each(|burst| burst.disturbed = Some(now));
+    }
+
+    /// The process died: nobody will report on its bursts.
+    pub fn forget(&mut self) {
+        self.open.clear();
+    }
+
+    /// Which voices may be sounding at each ear: open, or ended so lately that the end may still be played.
+    pub fn sounding(&self, rows: &Rows, ears: usize, now: MonoTime) -> Vec<u32> {
+        let mut sounding = vec![0; ears];
+        for burst in self.open.values() {
+            for (patch, talk) in &burst.talks {
+                if talk.ended.is_none_or(|(_, at)| now.ms_since(at) < STILL_PLAYED_MS) {
+                    let reach = rows.ears(*patch, burst.talker) | talk.must;
+                    for (ear, voices) in sounding.iter_mut().enumerate() {
+                        *voices |= (reach >> ear & 1) << burst.voice;
+                    }
+                }
+            }
+        }
+        sounding
+    }
+
+    /// Whether emergencies are being said that this ear must hear.
+    pub fn emergency_at(&self, ear: Ear) -> Option<Voice> {
+        let open = |burst: &&Burst| {
+            burst.emergency && burst.talks.values().any(|talk| talk.ended.is_none() && talk.must >> ear & 1 == 1)
+        };
+        self.open.values().find(open).map(|burst| burst.voice)
+    }
+
+    /// Whether somebody holds a floor right now.
+    pub fn is_talked(&self) -> bool {
+        self.open.values().any(|burst| burst.talks.values().any(|talk| talk.ended.is_none()))
+    }
+
+    pub fn is_talked_in(&self, patch: PatchId) -> bool {
+        self.open.values().any(|burst| burst.talks.get(&patch).is_some_and(|talk| talk.ended.is_none()))
+    }
+
+    pub fn is_settled(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Judges every burst that ended long enough ago, and every one that should have.
+    pub fn judge(&mut self, field: &Field, ears: &Ears, now: MonoTime, found: &mut Findings) {
+        let over_for = |burst: &Burst| {
+            let ends = burst.talks.values().map(|talk| talk.ended.map(|(_, at)| at));
+            ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max())
+        };
+        let ripe: Vec<BurstId> = self
+            .open
+            .iter()
+            .filter(|(_, burst)| over_for(burst).is_some_and(|at| now.ms_since(at) >= JUDGED_AFTER_MS))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ripe {
+            let Some(burst) = self.open.remove(&id) else { continue };
+            self.happened.judged += 1;
+            self.judge_outcomes(id, &burst, field, now, found);
+            self.judge_counts(id, &burst, field, ears, now, found);
+        }
+    }
+
+    /// Bursts of a lost shard that nobody reports on any more.
+    pub fn forget_lost(&mut self, now: MonoTime) {
+        self.open.retain(|_, burst| burst.disturbed.is_none_or(|at| now.ms_since(at) < LOST_AFTER_MS));
+    }
+
+    /// At the end of a world, when all keys have long been up.
+    pub fn finish(&mut self, now: MonoTime, found: &mut Findings) {
+        for (id, burst) in self.open.iter().filter(|(_, burst)| burst.disturbed.is_none()) {
+            for (patch, _) in burst.talks.iter().filter(|(_, talk)| talk.ended.is_none()) {
+                found.broken(Law::Closes, now, || format!("{id:?} never ended in {patch:?}"));
+            }
+        }
+    }
+
+    fn judge_outcomes(&mut self, id: BurstId, burst: &Burst, field: &Field, now: MonoTime, found: &mut Findings) {
+        // A floor that was won and lost at one moment gave nobody anything to hear.
+        let lasting = burst.talks.values().filter(|talk| talk.ended.is_none_or(|(_, at)| now_after(talk.began, at)));
+        let must = lasting.fold(0, |all, talk| all | talk.must);
+        for (ear, device) in field.devices.iter().enumerate().filter(|(ear, _)| must >> ear & 1 == 1) {
+            self.happened.entitled += 1;
+            // One radio of a talkgroup transmits for all.
+            let twins = field.devices.iter().enumerate().filter(|(_, other)| {
+                other.talkgroup == device.talkgroup
+                    && other.spec.role == PortRole::Radio
+                    && device.spec.role == PortRole::Radio
+            });
+            let known = burst.outcomes.contains_key(&ear)
+                || twins.into_iter().any(|(twin, _)| burst.outcomes.contains_key(&twin));
+            if burst.disturbed.is_none() && !known {
+                let talker = &field.devices[burst.talker].gateway;
+                let what = || format!("nothing is known of {id:?} ({talker}) at {}", device.gateway);
+                found.broken(Law::NothingLost, now, what);
+            }
+        }
+    }
+
+    /// What the outcomes say against what came and what went.
+    fn judge_counts(
+        &self,
+        id: BurstId,
+        burst: &Burst,
+        field: &Field,
+        ears: &Ears,
+        now: MonoTime,
+        found: &mut Findings,
+    ) {
+        let key = (burst.voice, burst.over);
+        let (Some(over), Some(arrived)) = (field.overs.get(&key), self.overs.get(&key)) else { return };
+        if burst.disturbed.is_some() || over.disturbed || arrived.bursts != 1 || over.through.len() != 1 {
+            return;
+        }
+        let whole =
+            burst.talks.values().all(|talk| matches!(talk.ended, Some((BurstEnd::Released | BurstEnd::Silence, _))));
+        for (ear, outcome) in &burst.outcomes {
+            let device = &field.devices[*ear];
+            let heard = ears.heard.get(&(*ear, burst.voice, burst.over));
+            let (frames, tones) = heard.map_or((0, 0), |heard| (heard.frames.len() as u32, heard.tones));
+            // Of a mix only the voice can be told: what is played late may be counted for the next over.
+            let next = ears.heard.get(&(*ear, burst.voice, burst.over + 1)).map_or(0, |heard| heard.tones);
+            let got_ms = 20 * (frames + tones + next);
+            // A mix begins with its jitter buffer and goes on through the silence that ends a burst.
+            let slack_ms = if tones == 0 { 40 } else { 460 + outcome.heard_ms / 4 };
+            if got_ms + slack_ms < outcome.heard_ms {
+                let what = || format!("{} got {got_ms} ms of {id:?}, told {outcome:?}", device.gateway);
+                found.broken(Law::NothingLost, now, what);
+            }
+            if tones == 0 && 20 * frames > outcome.heard_ms + slack_ms {
+                let what = || format!("{} got {frames} frames of {id:?}, told only {outcome:?}", device.gateway);
+                found.broken(Law::NothingLost, now, what);
+            }
+            // Through the patch that gave the floor first.
+            let before = burst.talks.values().filter(|talk| talk.must >> ear & 1 == 1).map(|talk| talk.before).min();
+            let entitled = before.is_some();
+            let held = u32::from(arrived.frames.saturating_sub(before.unwrap_or(0)));
+            let told_ms = outcome.heard_ms + outcome.missed_ms;
+            if entitled && whole && told_ms + 60 + slack_ms < 20 * held {
+                let what = || format!("{held} frames of {id:?} came, {} was told {outcome:?}", device.gateway);
+                found.broken(Law::NothingLost, now, what);
+            }
+        }
+    }
+}
+
+fn now_after(began: MonoTime, ended: MonoTime) -> bool {
+    ended.ms_since(began) > BRIEF_MS
+}
+
+/// A floor held for less than a squelch tail and two trunks need not have been noticed everywhere [ms].
+const BRIEF_MS: u64 = 250;
+/// The end of a burst may be played so long after it, held by a late transmitter or a mix [ms].
+const STILL_PLAYED_MS: u64 = 3_500;
+/// A lost shard's bursts: no report comes any more [ms].
+const LOST_AFTER_MS: u64 = 12_000;
+/// Nothing is left to play or to tell after this [ms].
+const JUDGED_AFTER_MS: u64 = 5_500;

@@ -1,0 +1,374 @@
+//! A whole world in one value: the clock, the network, the people, the daemon, the disk, and the checkers that watch.
+//! One seed decides everything; nothing here reads a clock, a socket or a file.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use crosspatch::dispatch::control::{Input, RequestId};
+use crosspatch::domain::event::Recorded;
+use crosspatch::domain::id::PortId;
+use crosspatch::domain::port::ShardId;
+use crosspatch::domain::random::Entropy;
+use crosspatch::domain::report::Report;
+use crosspatch::domain::time::{FRAME_MS, MonoTime, Now, WallTime};
+use crosspatch::wire::rtp::RtpPacket;
+
+use super::checkers::bursts::Bursts;
+use super::checkers::ears::{Ears, Scene};
+use super::checkers::sessions::Sessions;
+use super::checkers::{Findings, Law};
+use super::daemon::{Daemon, Told};
+use super::faults::{Fault, Saboteur};
+use super::field::{Datagram, Field};
+use super::geography::Geography;
+use super::journal::Journal;
+use super::network::{Network, Quality};
+use super::reference::{Reach, Rows, Truth};
+use super::seat::{RING, Sent};
+
+/// Everything.
+pub struct World {
+    pub seed: u64,
+    pub now: Now,
+    pub entropy: Entropy,
+    pub geography: Geography,
+    pub field: Field,
+    pub network: Network<Datagram>,
+    /// Frames between shards: at once inside one daemon, over a path between two.
+    pub trunk: Network<(ShardId, ShardId, Vec<u8>)>,
+    pub trunk_path: Option<Quality>,
+    pub daemon: Option<Daemon>,
+    pub journal: Journal,
+    /// What has been published, and what has been decided and may not be on disk yet.
+    pub published: Truth,
+    pub decided: Truth,
+    /// In force and published though the journal does not have it.
+    pub unrecorded: Vec<Recorded>,
+    /// Who is heard once all is settled; who may be heard now; who must; who might lately.
+    pub target: Rows,
+    pub must: Rows,
+    pub may: Reach,
+    pub lately: [Reach; 3],
+    pub decided_reach: Reach,
+    pub cut_at: MonoTime,
+    /// Pairs between which a gain stands.
+    pub levelled: Reach,
+    /// Voices that each ear may be hearing, as of this breath.
+    sounding: Vec<u32>,
+    pub announced: BTreeMap<PortId, MonoTime>,
+    pub ears: Ears,
+    pub bursts: Bursts,
+    pub sessions: Sessions,
+    pub findings: Findings,
+    pub saboteur: Saboteur,
+    pub requests: u64,
+    pub told: BTreeMap<RequestId, Told>,
+    pub refusals: BTreeMap<&'static str, u64>,
+    pub transcript: Vec<Recorded>,
+    pub wall_steps: u64,
+    pub killed_wall: WallTime,
+    pub hash: u64,
+    pub happened: WorldCounts,
+    pub beats: u64,
+    /// Prints what happens.
+    pub trace: bool,
+}
+
+/// What a world met; the run asserts that none of the named hard cases stays zero.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WorldCounts {
+    pub packets_in: u64,
+    pub packets_out: u64,
+    pub trunk_frames: u64,
+    pub trunked_daemons: u64,
+    pub condemned: u64,
+    pub panics: u64,
+    pub clock_steps: u64,
+    pub kills: u64,
+    pub kills_mid_burst: u64,
+    pub emergencies_over_restart: u64,
+    pub cuts_during_hold: u64,
+    pub done: u64,
+    pub not_recorded: u64,
+    pub compared: u64,
+    pub replays: u64,
+    pub rings_full: u64,
+    pub leaps: u64,
+}
+
+impl World {
+    /// A world as its seed has it.
+    pub fn generate(seed: u64, fault: Option<Fault>) -> Self {
+        let mut entropy = Entropy::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xc705_5a7c);
+        let geography = Geography::draw(&mut entropy);
+        let clean = entropy.percent(50);
+        let trunked = geography.shards > 1 && entropy.percent(20);
+        let mut world = Self::of(geography, seed, entropy, clean, fault);
+        if trunked {
+            world.trunk_path = Some(Quality { delay_ms: 30, ..Quality::CLEAN });
+            world.happened.trunked_daemons = 1;
+        }
+        if world.saboteur.does(Fault::Unseeded) {
+            world.entropy = Entropy::new(RandomState::new().build_hasher().finish());
+        }
+        world.start();
+        world
+    }
+
+    /// A world for a scenario.
+    pub fn plain(geography: Geography) -> Self {
+        let mut world = Self::of(geography, 1, Entropy::new(1), true, None);
+        world.start();
+        world
+    }
+
+    fn of(geography: Geography, seed: u64, mut entropy: Entropy, clean: bool, fault: Option<Fault>) -> Self {
+        let field = Field::new(&geography.configuration, &mut entropy, clean);
+        let now = Now { mono: MonoTime::from_millis(3_600_000), wall: WallTime(1_795_000_000_000) };
+        Self {
+            seed,
+            now,
+            entropy,
+            geography,
+            field,
+            network: Network::new(),
+            trunk: Network::new(),
+            trunk_path: None,
+            daemon: None,
+            journal: Journal::new(),
+            published: Truth::default(),
+            decided: Truth::default(),
+            unrecorded: Vec::new(),
+            target: Rows::default(),
+            must: Rows::default(),
+            may: Reach::default(),
+            lately: [Reach::default(); 3],
+            decided_reach: Reach::default(),
+            cut_at: MonoTime(0),
+            levelled: Reach::default(),
+            sounding: Vec::new(),
+            announced: BTreeMap::new(),
+            ears: Ears::default(),
+            bursts: Bursts::default(),
+            sessions: Sessions::default(),
+            findings: Findings::default(),
+            saboteur: Saboteur::new(fault, seed, now),
+            requests: 0,
+            told: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            transcript: Vec::new(),
+            wall_steps: 0,
+            killed_wall: now.wall,
+            hash: 0xcbf2_9ce4_8422_2325,
+            happened: WorldCounts::default(),
+            beats: 0,
+            trace: false,
+        }
+    }
+
+    /// 20 ms of everything: two breaths of each media thread, the second with its tick.
+    pub fn beat(&mut self) {
+        self.beats += 1;
+        self.field.beat(self.now.mono, &mut self.network, &mut self.entropy);
+        for half in 0..2 {
+            self.pass(FRAME_MS / 2);
+            self.breathe(half == 1);
+        }
+        for input in self.journal.beat(self.now.mono) {
+            self.control(input);
+        }
+        self.control(Input::Tick);
+        self.watch();
+    }
+
+    /// Time passes on both clocks.
+    pub fn pass(&mut self, ms: u64) {
+        self.now.mono = self.now.mono.plus_ms(ms);
+        self.now.wall = self.now.wall.plus_ms(ms);
+    }
+
+    /// The wall clock is set.
+    pub fn step_wall(&mut self, by_ms: i64) {
+        self.now.wall.0 += by_ms;
+        self.wall_steps += 1;
+        self.happened.clock_steps += 1;
+    }
+
+    /// Nobody talks for a while: only dispatch's deadlines and the desks' heartbeats go on.
+    pub fn leap(&mut self, ms: u64) {
+        self.happened.leaps += 1;
+        let step_ms = (ms / 3).clamp(100, 10_000);
+        let end = self.now.mono.plus_ms(ms);
+        while self.now.mono < end {
+            self.pass(step_ms);
+            self.breathe(true);
+            for input in self.journal.beat(self.now.mono) {
+                self.control(input);
+            }
+            self.control(Input::Tick);
+            self.breathe(true);
+            self.sessions.check_ends(self.now.mono, &mut self.findings);
+        }
+        self.watch();
+    }
+
+    /// Something that happened, for the comparison of two runs.
+    pub fn note(&mut self, what: &str) {
+        if self.trace {
+            println!("{:>10} {what}", self.now.mono.as_millis());
+        }
+        self.mix(what.as_bytes());
+    }
+
+    fn mix(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    /// One breath of every media thread.
+    fn breathe(&mut self, tick: bool) {
+        let mut arrivals: Vec<Datagram> = Vec::new();
+        while let Some((_, datagram)) = self.network.arrived(self.now.mono) {
+            self.happened.packets_in += 1;
+            if self.trace {
+                let gateway = &self.field.devices[datagram.to].gateway;
+                println!("{:>10} <- {gateway} {:?}", self.now.mono.as_millis(), datagram.stamp);
+            }
+            if let (Some(stamp), true) = (datagram.stamp, self.daemon.is_some()) {
+                self.bursts.arrived(datagram.to, stamp);
+            }
+            arrivals.push(datagram);
+        }
+        while let Some((_, (from, to, frame))) = self.trunk.arrived(self.now.mono) {
+            if let Some(daemon) = &mut self.daemon {
+                daemon.seats[usize::from(to.0)].trunk(from, frame, false);
+            }
+        }
+        let seats = self.daemon.as_ref().map_or(0, |daemon| daemon.seats.len());
+        for at in 0..seats {
+            self.breathe_seat(at, &arrivals, tick);
+        }
+    }
+
+    fn breathe_seat(&mut self, at: usize, arrivals: &[Datagram], tick: bool) {
+        let now = self.now.mono;
+        let Some(seat) = self.daemon.as_mut().and_then(|daemon| daemon.seats.get_mut(at)) else { return };
+        if seat.is_stuck(now) {
+            self.bursts.disturb(now);
+            return; // its sockets drop what comes meanwhile
+        }
+        let mine: Vec<Datagram> = arrivals.iter().filter(|datagram| seat.has(datagram.to)).cloned().collect();
+        let mut flushed = seat.round(&mine, tick, now, &self.field.devices);
+        let (id, most) = (seat.id, seat.limits().outbox_packets);
+        if flushed.packets.len() > most || seat.frames_waiting() > RING {
+            self.findings.broken(Law::Bounded, now, || format!("{id:?} queues more than its limit"));
+        }
+        // A burst begins in the books before its first packet is judged; everything else is told after the packets.
+        self.saboteur.reports(&mut flushed.reports);
+        let (first, then): (Vec<Report>, Vec<Report>) =
+            flushed.reports.into_iter().partition(|report| matches!(report, Report::BurstStarted { .. }));
+        first.into_iter().for_each(|report| self.report(report));
+        self.saboteur.packets(&mut flushed.packets, &self.field, &self.target.reach(), now);
+        if !flushed.packets.is_empty() {
+            self.sounding = self.bursts.sounding(&self.target, self.field.devices.len(), now);
+        }
+        for sent in flushed.packets {
+            self.depart(&sent);
+        }
+        for (to, frame) in flushed.frames {
+            self.happened.trunk_frames += 1;
+            self.cross(id, to, frame);
+        }
+        then.into_iter().for_each(|report| self.report(report));
+    }
+
+    /// A frame for another shard.
+    fn cross(&mut self, from: ShardId, to: ShardId, frame: Vec<u8>) {
+        self.mix(&frame);
+        if let Some(path) = self.trunk_path {
+            self.trunk.send((from, to, frame), path, self.now.mono, &mut self.entropy);
+            return;
+        }
+        let endless = self.saboteur.does(Fault::EndlessRing);
+        let Some(daemon) = &mut self.daemon else { return };
+        if let Some(seat) = daemon.seats.get_mut(usize::from(to.0)) {
+            let full = seat.ring_full;
+            seat.trunk(from, frame, endless);
+            self.happened.rings_full += seat.ring_full - full;
+        }
+    }
+
+    /// A packet for a device.
+    fn depart(&mut self, sent: &Sent) {
+        self.happened.packets_out += 1;
+        self.mix(&sent.bytes);
+        let Ok(packet) = RtpPacket::parse(&sent.bytes) else {
+            self.findings.broken(Law::RelayBeforeMix, self.now.mono, || "a packet that is no RTP was sent".into());
+            return;
+        };
+        let said = self.ears.read(sent.ear, &self.field.devices[sent.ear], packet.payload);
+        if self.trace {
+            let device = &self.field.devices[sent.ear];
+            let said = format!("{said:?}");
+            let (ms, sequence) = (self.now.mono.as_millis(), packet.header.sequence);
+            println!(
+                "{ms:>10} -> {} {sequence} {} {:?}",
+                device.gateway,
+                &said[..said.len().min(70)],
+                device.transmitter
+            );
+        }
+        let on_air = self.field.take(sent.ear, &packet, &said, self.now.mono, &mut self.entropy);
+        let _ = on_air;
+        let announced = self.announced.get(&self.field.devices[sent.ear].port);
+        if announced.is_some_and(|at| self.now.mono.ms_since(*at) < ANNOUNCED_MS) {
+            return;
+        }
+        let lately = self.lately.iter().fold(self.may, |all, reach| all.or(reach));
+        let scene = Scene {
+            now: self.now.mono,
+            field: &self.field,
+            may: &self.may,
+            decided: &self.decided_reach,
+            lately: &lately,
+            sounding: &self.sounding,
+            levelled: &self.levelled,
+        };
+        let (ssrc, sequence) = (packet.header.ssrc, packet.header.sequence);
+        self.ears.departed(sent.ear, ssrc, sequence, &said, &scene, &mut self.findings);
+    }
+
+    /// Pairs between which a gain stands.
+    pub fn levels(&self) -> Reach {
+        let mut levelled = Reach::default();
+        let gained = |ear: usize| {
+            let device = &self.field.devices[ear];
+            let links = self.published.links.values().chain(self.decided.links.values());
+            links.filter(|link| link.talkgroup == device.talkgroup).any(|link| link.gain.0 != 0)
+        };
+        for ear in (0..self.field.devices.len()).filter(|ear| gained(*ear)) {
+            levelled.0.iter_mut().for_each(|row| *row |= 1 << ear);
+        }
+        levelled
+    }
+
+    /// Once a beat: the checkers that look at the whole.
+    fn watch(&mut self) {
+        let now = self.now.mono;
+        self.bursts.beat(&self.must);
+        self.bursts.judge(&self.field, &self.ears, now, &mut self.findings);
+        if self.beats.is_multiple_of(50) {
+            self.bursts.forget_lost(now);
+            self.sessions.check_ends(now, &mut self.findings);
+            self.check_agreement();
+            self.lately = [self.may, self.lately[0], self.lately[1]];
+        }
+        if self.beats.is_multiple_of(400) {
+            self.check_replay();
+        }
+    }
+}
+
+/// An announcement at a port's own edge is over by then [ms].
+const ANNOUNCED_MS: u64 = 3_000;
