@@ -78,6 +78,9 @@ fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Only a broken stream takes so long.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
 const FIRE: &str = "demo-fire";
 const POLICE: &str = "demo-police";
 const EMS: &str = "demo-ems";
@@ -146,11 +149,19 @@ fn watch_tells_what_happened_after_a_cursor_and_goes_on_with_what_happens() {
     let daemon = Daemon::start();
     let name = open(&daemon);
     let mut watch = daemon.command(FIRE, &["watch", "--after", "c0"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let past = lines.find(|line| line.contains("incident opened")).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
+    std::thread::spawn(move || lines.for_each(|line| drop(tell.send(line))));
+    let wait_for = |words: &str| loop {
+        let line = told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nobody told of {words:?}"));
+        if line.contains(words) {
+            return line;
+        }
+    };
+    let past = wait_for("incident opened");
     assert!(past.contains("fire-desk") && past.contains(&name), "{past}");
     daemon.told(FIRE, &["incident", "note", &name, "ladder truck is coming"]);
-    assert!(lines.any(|line| line.contains("ladder truck is coming")));
+    wait_for("ladder truck is coming");
     watch.kill().unwrap();
     watch.wait().unwrap();
 }
