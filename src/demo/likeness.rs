@@ -223,7 +223,7 @@ mod tests {
         let mut heard = recording(&[(&said, 120)]);
         heard.drain((EARLY_MS + 120 + 1_000) * 16..(EARLY_MS + 120 + 1_020) * 16);
         let found = likeness(&said, &heard);
-        assert!(found.similarity > 0.9 && !found.is_heard_twice(), "{found:?}");
+        assert!(found.similarity > 0.8 && !found.is_heard_twice(), "{found:?}");
     }
 
     #[test]

@@ -26,4 +26,5 @@ pub mod run;
 pub mod script;
 pub mod seat;
 pub mod stamp;
+pub mod words;
 pub mod world;

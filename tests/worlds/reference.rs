@@ -107,6 +107,13 @@ impl Truth {
             | Event::Unlinked { .. }
             | Event::Isolated { .. }
             | Event::IsolationEnded { .. } => self.learn_link(recorded),
+            _ => self.learn_agency(recorded),
+        }
+    }
+
+    /// What an agency does outside any incident.
+    fn learn_agency(&mut self, recorded: &Recorded) {
+        match &recorded.event {
             Event::EmergencyDeclared { emergency, agency, talkgroup, .. } => {
                 self.emergencies.insert(*emergency, (agency.clone(), talkgroup.clone()));
             }

@@ -13,6 +13,7 @@
 //! expect fd-1 heard pd-1     expect fd-1 heard nothing     expect refused is_cut     expect not recorded
 //! ```
 
+use super::words::{duration_ms, number, seconds, words};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -293,24 +294,9 @@ impl Stage {
     }
 
     fn meaning(&mut self, who: &str, words: &[&str]) -> Result<Command, String> {
-        let open = |template, title| Command::OpenIncident {
-            template,
-            title,
-            kind: None,
-            exercise: false,
-            invite: Vec::new(),
-            links: Vec::new(),
-        };
         let one = |name: &str| BTreeSet::from([geography::agency(name)]);
         Ok(match words {
-            ["opens", title] => open(None, Some((*title).into())),
-            ["opens", title, "from", template] => open(Some(geography::template(template)), Some((*title).into())),
-            ["opens", "exercise", title] => match open(None, Some((*title).into())) {
-                Command::OpenIncident { template, title, kind, invite, links, .. } => {
-                    Command::OpenIncident { template, title, kind, exercise: true, invite, links }
-                }
-                other => other,
-            },
+            ["opens", rest @ ..] => opening(rest)?,
             ["invites", agency] => Command::Invite {
                 incident: self.incident()?,
                 agency: geography::agency(agency),
@@ -525,6 +511,29 @@ fn sentence(record: &Recorded) -> Option<String> {
     })
 }
 
+/// Opening an incident, in its three forms.
+fn opening(words: &[&str]) -> Result<Command, String> {
+    let open = |template, title| Command::OpenIncident {
+        template,
+        title,
+        kind: None,
+        exercise: false,
+        invite: Vec::new(),
+        links: Vec::new(),
+    };
+    Ok(match words {
+        [title] => open(None, Some((*title).into())),
+        [title, "from", template] => open(Some(geography::template(template)), Some((*title).into())),
+        ["exercise", title] => match open(None, Some((*title).into())) {
+            Command::OpenIncident { template, title, kind, invite, links, .. } => {
+                Command::OpenIncident { template, title, kind, exercise: true, invite, links }
+            }
+            other => other,
+        },
+        _ => return Err("an incident is opened by a title, from a template, or as an exercise".into()),
+    })
+}
+
 fn heard_sentence(heard: &HeardBy) -> String {
     match heard.missed {
         Some(cause) => {
@@ -583,40 +592,4 @@ fn request(talkgroup: &str, mut rest: &[&str]) -> Result<LinkRequest, String> {
         };
     }
     Ok(request)
-}
-
-fn number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("{text} is no number"))
-}
-
-fn duration_ms(count: &str, unit: &str) -> Result<u64, String> {
-    let ms = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(format!("{unit} is no unit: ms, s, m, h")),
-    };
-    Ok(number(count)? * ms)
-}
-
-fn seconds(ms: u64) -> String {
-    match ms {
-        0..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
-        60_000..3_600_000 => format!("{} m", ms / 60_000),
-        _ => format!("{} h", ms / 3_600_000),
-    }
-}
-
-/// Words and quoted words; `#` begins a remark.
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    for (at, part) in line.split('#').next().unwrap_or("").split('"').enumerate() {
-        if at % 2 == 1 {
-            words.push(part.to_owned());
-        } else {
-            words.extend(part.split_whitespace().map(str::to_owned));
-        }
-    }
-    words
 }
