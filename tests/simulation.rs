@@ -125,7 +125,7 @@ fn caught(fault: Fault) -> Result<(), String> {
 }
 
 /// A fault that shows in none of so many worlds is not caught.
-const FAULT_SEEDS: u64 = 600;
+const FAULT_SEEDS: u64 = 60;
 
 fn no_promise_breaks(quarter: u64) {
     let first = quarter * SEEDS_EACH;

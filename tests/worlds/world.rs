@@ -261,7 +261,7 @@ impl World {
         let mine: Vec<Datagram> = arrivals.iter().filter(|datagram| seat.has(datagram.to)).cloned().collect();
         let mut flushed = seat.round(&mine, tick, now, &self.field.devices);
         let (id, most) = (seat.id, seat.limits().outbox_packets);
-        if flushed.packets.len() > most || seat.frames_waiting() > RING {
+        if flushed.packets.len() > most {
             self.findings.broken(Law::Bounded, now, || format!("{id:?} queues more than its limit"));
         }
         // A burst begins in the books before its first packet is judged; everything else is told after the packets.
@@ -296,6 +296,10 @@ impl World {
             let full = seat.ring_full;
             seat.trunk(from, frame, endless);
             self.happened.rings_full += seat.ring_full - full;
+            if seat.frames_waiting() > RING {
+                self.findings
+                    .broken(Law::Bounded, self.now.mono, || format!("the ring to {to:?} takes more than it holds"));
+            }
         }
     }
 
