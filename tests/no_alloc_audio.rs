@@ -1,11 +1,7 @@
 //! Nothing in the audio path allocates once it was set up, counted per thread by the allocator itself.
 
-#![expect(unsafe_code, reason = "a global allocator that counts is an unsafe trait")]
-
+mod counting;
 mod voice;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 use crosspatch::domain::audio::{Codec, Format, Frame, Gain, MIX_FRAME};
 use crosspatch::domain::time::MonoTime;
@@ -18,45 +14,7 @@ use crosspatch::media::playout::Playout;
 use crosspatch::media::resample::{Rates, Resampler};
 use crosspatch::media::tone::{Tone, TonePlayer};
 
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // A thread that is ending has no counter any more, and is no test.
-    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: as above.
-        unsafe { System.dealloc(memory, layout) }
-    }
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Allocations and releases of this thread while `work` ran.
-fn allocations(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
-    work();
-    ALLOCATIONS.get() - before
-}
+use counting::allocations;
 
 fn frames() -> Vec<Frame> {
     voice::speech(3, 100).as_chunks::<MIX_FRAME>().0.to_vec()
