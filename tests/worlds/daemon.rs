@@ -386,8 +386,11 @@ impl World {
             return;
         }
         self.happened.replays += 1;
-        if self.replayed() != *daemon.control.state() {
-            self.findings.broken(Law::Replay, self.now.mono, || "the journal does not lead to this state".into());
+        let replayed = self.replayed();
+        if replayed != *daemon.control.state() {
+            let differ = first_difference(&replayed, daemon.control.state());
+            let what = || format!("the journal does not lead to this state: {differ}");
+            self.findings.broken(Law::Replay, self.now.mono, what);
         }
     }
 
@@ -399,6 +402,20 @@ impl World {
         }
     }
 }
+
+/// Where a replayed state begins to differ from the living one.
+fn first_difference(replayed: &State, living: &State) -> String {
+    let (replayed, living) = (format!("{replayed:#?}"), format!("{living:#?}"));
+    let lines = || replayed.lines().zip(living.lines());
+    let at = lines().take_while(|(replayed, living)| replayed == living).count();
+    let (replayed, living) = lines().nth(at).unwrap_or(("", ""));
+    let before: Vec<&str> = lines().take(at).map(|(line, _)| line.trim()).collect();
+    let context = before[before.len().saturating_sub(CONTEXT_LINES)..].join(" ");
+    format!("after {context} the replay has {} and the state {}", replayed.trim(), living.trim())
+}
+
+/// Lines that say in which part of the state it is.
+const CONTEXT_LINES: usize = 12;
 
 /// Most events concern nobody's ears.
 fn changes_reach(event: &Event) -> bool {

@@ -95,6 +95,11 @@ impl Journal {
         };
     }
 
+    /// The disk is prompt from now on; one that failed says first that it is back, as it must to whoever waits for it.
+    pub fn mend(&mut self) {
+        self.mood = if self.is_failing() { Mood::Failing(MonoTime(0)) } else { Mood::Prompt };
+    }
+
     /// What the disk has to say now.
     pub fn beat(&mut self, now: MonoTime) -> Vec<Input> {
         let mut said = Vec::new();

@@ -175,7 +175,7 @@ fn finish(world: &mut World) {
     if world.daemon.is_none() {
         world.start();
     }
-    world.journal.mood = super::journal::Mood::Prompt;
+    world.journal.mend();
     for speaker in 0..world.field.speakers.len() {
         world.field.let_go(speaker);
     }

@@ -225,8 +225,10 @@ impl Bursts {
         self.open.values().any(|burst| burst.talks.values().any(|talk| talk.ended.is_none()))
     }
 
+    /// Of a burst that a lost shard had part in nobody may ever report the end: it is no evidence.
     pub fn is_talked_in(&self, patch: PatchId) -> bool {
-        self.open.values().any(|burst| burst.talks.get(&patch).is_some_and(|talk| talk.ended.is_none()))
+        let talks = |burst: &Burst| burst.talks.get(&patch).is_some_and(|talk| talk.ended.is_none());
+        self.open.values().any(|burst| burst.disturbed.is_none() && talks(burst))
     }
 
     pub fn is_settled(&self) -> bool {

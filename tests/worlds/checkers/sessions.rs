@@ -42,7 +42,7 @@ pub struct SessionCounts {
     pub by_agreement: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Term {
     patch: PatchId,
     talkgroup: TalkgroupId,
@@ -61,6 +61,8 @@ impl Sessions {
                 self.happened.links += 1;
                 let owner = terms.grant.issuer.clone();
                 self.count_consent(&terms.talkgroup, *patch, terms.grant.shared_incidents);
+                // What an earlier link of it was used for is no use of this one.
+                self.used.remove(&(*patch, terms.talkgroup.clone()));
                 let term = Term {
                     patch: *patch,
                     talkgroup: terms.talkgroup.clone(),
@@ -153,17 +155,11 @@ impl Sessions {
     /// Records that no journal ever took are gone: what they opened and closed did not happen.
     pub fn rebuild(&mut self, journal: &[Recorded], bursts: &Bursts) {
         let happened = self.happened;
-        let leases = std::mem::take(&mut self.leases);
         let used = std::mem::take(&mut self.used);
         *self = Self { shortened: self.shortened, ..Self::default() };
         let mut nothing = Findings::default();
         for record in journal {
             self.decided(record, bursts, 0, record.at.mono, &mut nothing);
-        }
-        for (link, term) in &mut self.leases {
-            if let Some(known) = leases.get(link) {
-                *term = known.clone();
-            }
         }
         (self.happened, self.used) = (happened, used);
     }
