@@ -366,9 +366,9 @@ impl ControlTask {
     }
 
     fn answer(&mut self, request: RequestId, outcome: Result<Answer, Refusal>) {
+        self.publish(clock::now());
         // A caller that has hung up does not want it any more.
         let _ = self.waiting.remove(&request).map(|reply| reply.send(outcome));
-        self.publish(clock::now());
     }
 
     fn tell(&mut self, records: Vec<Recorded>, durable: bool) {
