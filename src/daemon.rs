@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::api::limits::DoorLimits;
 use crate::api::tokens::TokenTable;
 use crate::api::{self, Door, DoorCounters, Served};
 use crate::config::{self, Fault, Settings};
@@ -134,11 +135,12 @@ impl Start {
             config_path: path.to_owned(),
             data_dir: self.settings.data_dir.clone(),
             keep_text: keep_last_good,
+            limits: DoorLimits::default(),
             counters: DoorCounters::default(),
         });
         let served = api::serve(door, &self.settings).await.map_err(RunFault::System)?;
         let ended = serve(ends, &self.settings, &served, stats, path).await;
-        served.stop();
+        served.stop().await;
         ended
     }
 }

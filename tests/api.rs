@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may unwrap")]
 
+#[path = "api/impatience.rs"]
+mod impatience;
 #[path = "api/stage.rs"]
 mod stage;
+#[path = "api/tls.rs"]
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -78,8 +82,12 @@ fn every_refusal_has_a_code_and_a_sentence_and_changes_nothing() {
         assert!(answer.json()["sentence"].as_str().is_some_and(|sentence| sentence.len() > 10), "{answer:?}");
         assert_eq!(stage.decided(), before, "{path} {body} changed something");
     }
-    for (path, status) in [("/api/v1/nothing", 404), ("/api/v1/incidents/zulu-9", 404), ("/api/v1/why?from=pd-1", 400)]
-    {
+    for (path, status) in [
+        ("/api/v1/nothing", 404),
+        ("/api/v1/incidents/zulu-9", 404),
+        ("/api/v1/why?from=pd-1", 400),
+        ("/api/v1/events?befor=c0", 400),
+    ] {
         assert_eq!(stage.get(POLICE, path).status, status, "{path}");
     }
     let metrics = stage.get("", "/metrics").text;
@@ -315,6 +323,8 @@ fn collect_references(value: &Value, references: &mut Vec<String>) {
 fn an_address_that_others_reach_needs_tls() {
     let (mut settings, ..) = config::parse(include_str!("../config/demo.toml"), "demo.toml").unwrap();
     assert!(api::check_address(&settings).is_ok());
-    settings.http = "0.0.0.0:0".parse::<SocketAddr>().unwrap();
-    assert!(api::check_address(&settings).unwrap_err().contains("tls"));
+    for address in ["0.0.0.0:0", "192.0.2.1:8080", "[::]:0"] {
+        settings.http = address.parse::<SocketAddr>().unwrap();
+        assert!(api::check_address(&settings).unwrap_err().contains("tls"), "{address}");
+    }
 }

@@ -158,3 +158,36 @@ fn doctor_names_a_taken_address_and_changes_nothing() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(!journal.exists(), "doctor made a folder");
 }
+
+#[test]
+fn doctor_says_whether_the_certificate_and_its_key_can_be_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let made = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (ours, other) = (made(), made());
+    std::fs::write(path("certificate.pem"), ours.cert.pem()).unwrap();
+    std::fs::write(path("key.pem"), ours.signing_key.serialize_pem()).unwrap();
+    std::fs::write(path("other.pem"), other.signing_key.serialize_pem()).unwrap();
+    let look = |certificate: &str, key: &str| {
+        let text = format!(
+            "[server]\nhttp = \"127.0.0.1:0\"\ndata_dir = {:?}\ntls_certificate = {:?}\ntls_key = {:?}\n",
+            path("journal"),
+            path(certificate),
+            path(key)
+        );
+        std::fs::write(path("crosspatch.toml"), text).unwrap();
+        let output = crosspatch(&["doctor", path("crosspatch.toml").to_str().unwrap()]);
+        (output.status.code(), said(&output))
+    };
+    let (code, told) = look("certificate.pem", "key.pem");
+    assert!(code == Some(0) && told.contains("belong together"), "{told}");
+    for (certificate, key, word) in [
+        ("certificate.pem", "other.pem", "not with this key"),
+        ("nothing.pem", "key.pem", "nothing.pem: No such file"),
+        ("key.pem", "key.pem", "no certificate"),
+        ("certificate.pem", "certificate.pem", "tls_key"),
+    ] {
+        let (code, told) = look(certificate, key);
+        assert!(code == Some(1) && told.contains(word), "{certificate} {key}: {told}");
+    }
+}

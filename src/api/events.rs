@@ -1,15 +1,18 @@
 //! What happened, as a stream and as history. A cursor is opaque to callers, survives restarts and never skips: whoever
 //! falls behind is served from the journal again. Events of others' incidents are not shown.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
+use axum::body::Bytes;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
+use crate::dispatch::State;
 use crate::dispatch::sight::{Sight, veiled};
 use crate::domain::event::Recorded;
 use crate::io::control_link::{ControlLink, Happened, HistoryAsked};
@@ -37,8 +40,7 @@ pub struct EventPage {
 pub const PAGE_MAX: usize = 1000;
 /// So often history is asked for again before a client is let go; it goes on from its cursor.
 const HISTORY_FAILURES_MAX: u32 = 50;
-/// A client that does not take a message for this long is let go.
-const SLOW: Duration = Duration::from_secs(10);
+const HISTORY_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Without news, a ping keeps middleboxes from closing the connection.
 const PING_EVERY: Duration = Duration::from_secs(20);
 
@@ -46,6 +48,8 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const PINGS_UNANSWERED_MAX: u32 = 3;
 /// How long a cursor may be ahead of the view.
 const CURSOR_WITHIN: Duration = Duration::from_millis(500);
+/// A subscriber that is let go may take the reason in this time.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A journal position in its public form.
 pub fn cursor_of(position: u64) -> String {
@@ -99,84 +103,144 @@ fn view(happened: Happened, sight: &Sight) -> EventView {
     EventView { cursor: happened.position.map(cursor_of), recorded: veiled(sight, &happened.recorded) }
 }
 
-/// Serves one subscriber until it goes, is too slow, or the daemon stops.
-pub async fn stream(mut socket: WebSocket, link: ControlLink, mut sight: Sight, after: Option<u64>) {
-    let mut live = link.happened.subscribe();
-    let mut position = after.unwrap_or(link.seen.borrow().position);
-    let mut ping = tokio::time::interval(PING_EVERY);
-    let mut behind = true;
-    let mut unanswered = 0;
-    loop {
-        if behind {
-            match catch_up(&mut socket, &link, &mut sight, position).await {
-                Some(reached) => position = reached,
-                None => return,
-            }
-            behind = false;
+/// Why a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The subscriber went, or its connection broke.
+    Gone,
+    /// It did not take an event in time.
+    Slow,
+    /// It answered no ping.
+    Silent,
+    /// History cannot be read; it may go on from its cursor later.
+    NoHistory,
+    /// The daemon stops.
+    Stopping,
+}
+
+impl Ended {
+    /// What the subscriber is told, if it listens.
+    fn words(self) -> Option<(u16, &'static str)> {
+        match self {
+            Ended::Gone => None,
+            Ended::Slow => Some((close_code::POLICY, "events were not taken in time; go on from your cursor")),
+            Ended::Silent => Some((close_code::POLICY, "no ping was answered; go on from your cursor")),
+            Ended::NoHistory => Some((close_code::AGAIN, "history cannot be read now; go on from your cursor later")),
+            Ended::Stopping => Some((close_code::AWAY, "the daemon is stopping; go on from your cursor")),
         }
-        tokio::select! {
-            news = live.recv() => match news {
-                Ok(happened) => {
-                    if happened.position.is_some_and(|at| at <= position) {
-                        continue;
+    }
+}
+
+/// One subscriber.
+struct Stream<'a> {
+    socket: WebSocket,
+    link: &'a ControlLink,
+    sight: Sight,
+    position: u64,
+    taken_within: Duration,
+}
+
+/// Serves one subscriber until it goes, is too slow, or the daemon stops; tells it why, if it can still be told.
+pub(super) async fn stream(
+    socket: WebSocket,
+    link: &ControlLink,
+    sight: Sight,
+    after: Option<u64>,
+    taken_within: Duration,
+) -> Ended {
+    let position = after.unwrap_or(link.seen.borrow().position);
+    let mut stream = Stream { socket, link, sight, position, taken_within };
+    let ended = match stream.serve().await {
+        Ok(never) => match never {},
+        Err(ended) => ended,
+    };
+    if let Some((code, reason)) = ended.words() {
+        let close = Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }));
+        // Whoever did not read may do so now, for a moment.
+        let _ = tokio::time::timeout(CLOSE_WITHIN, stream.socket.send(close)).await;
+    }
+    ended
+}
+
+impl Stream<'_> {
+    async fn serve(&mut self) -> Result<Infallible, Ended> {
+        let mut live = self.link.happened.subscribe();
+        let mut ping = tokio::time::interval(PING_EVERY);
+        let mut unanswered = 0;
+        self.catch_up().await?;
+        loop {
+            tokio::select! {
+                news = live.recv() => match news {
+                    Ok(happened) => self.tell(happened).await?,
+                    Err(RecvError::Lagged(_)) => self.catch_up().await?,
+                    Err(RecvError::Closed) => return Err(Ended::Stopping),
+                },
+                () = self.link.commands.closed() => return Err(Ended::Stopping),
+                _ = ping.tick() => {
+                    unanswered += 1;
+                    if unanswered > PINGS_UNANSWERED_MAX {
+                        return Err(Ended::Silent);
                     }
-                    position = happened.position.unwrap_or(position);
-                    let state = Arc::clone(&link.seen.borrow());
-                    if sight.shows(&state.state, &happened.recorded) && !send(&mut socket, &view(happened, &sight)).await {
-                        return;
-                    }
+                    self.say(Message::Ping(Bytes::new())).await?;
                 }
-                Err(RecvError::Lagged(_)) => behind = true,
-                Err(RecvError::Closed) => return,
-            },
-            _ = ping.tick() => {
-                unanswered += 1;
-                if unanswered > PINGS_UNANSWERED_MAX || !say(&mut socket, Message::Ping(Vec::new().into())).await {
-                    return;
+                heard = self.socket.recv() => match heard {
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Ended::Gone),
+                    Some(Ok(_)) => unanswered = 0,
+                },
+            }
+        }
+    }
+
+    /// What just happened, unless history has told it already.
+    async fn tell(&mut self, happened: Happened) -> Result<(), Ended> {
+        if happened.position.is_some_and(|at| at <= self.position) {
+            return Ok(());
+        }
+        self.position = happened.position.unwrap_or(self.position);
+        let state = Arc::clone(&self.link.seen.borrow());
+        self.show(&state.state, happened).await
+    }
+
+    /// Sends history after the position until none is left.
+    async fn catch_up(&mut self) -> Result<(), Ended> {
+        let mut failures = 0;
+        loop {
+            let happened = match history(self.link, self.position, PAGE_MAX).await {
+                Ok(happened) => happened,
+                Err(_) if failures == HISTORY_FAILURES_MAX => return Err(Ended::NoHistory),
+                Err(_) => {
+                    failures += 1;
+                    tokio::time::sleep(HISTORY_AGAIN_AFTER).await;
+                    continue;
                 }
+            };
+            let Some(last) = happened.last().and_then(|event| event.position) else { return Ok(()) };
+            let state = Arc::clone(&self.link.seen.borrow());
+            for event in happened {
+                self.show(&state.state, event).await?;
             }
-            heard = socket.recv() => match heard {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                Some(Ok(_)) => unanswered = 0,
-            },
+            self.position = last;
         }
     }
-}
 
-/// Sends history after `position` until none is left; the position reached, or none if the client is gone.
-async fn catch_up(socket: &mut WebSocket, link: &ControlLink, sight: &mut Sight, mut position: u64) -> Option<u64> {
-    let mut failures = 0;
-    loop {
-        let happened = match history(link, position, PAGE_MAX).await {
-            Ok(happened) => happened,
-            Err(_) if failures == HISTORY_FAILURES_MAX => return None,
-            Err(_) => {
-                failures += 1;
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let Some(last) = happened.last().and_then(|event| event.position) else { return Some(position) };
-        let state = Arc::clone(&link.seen.borrow());
-        for event in happened {
-            if sight.shows(&state.state, &event.recorded) && !send(socket, &view(event, sight)).await {
-                return None;
+    async fn show(&mut self, state: &State, happened: Happened) -> Result<(), Ended> {
+        if !self.sight.shows(state, &happened.recorded) {
+            return Ok(());
+        }
+        match serde_json::to_string(&view(happened, &self.sight)) {
+            Ok(text) => self.say(Message::Text(Utf8Bytes::from(text))).await,
+            Err(fault) => {
+                tracing::error!(%fault, "an event could not be shown");
+                Ok(())
             }
         }
-        position = last;
     }
-}
 
-async fn send(socket: &mut WebSocket, event: &EventView) -> bool {
-    match serde_json::to_string(event) {
-        Ok(text) => say(socket, Message::Text(Utf8Bytes::from(text))).await,
-        Err(fault) => {
-            tracing::error!(%fault, "an event could not be shown");
-            true
+    async fn say(&mut self, message: Message) -> Result<(), Ended> {
+        match tokio::time::timeout(self.taken_within, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Ended::Gone),
+            Err(_) => Err(Ended::Slow),
         }
     }
-}
-
-async fn say(socket: &mut WebSocket, message: Message) -> bool {
-    matches!(tokio::time::timeout(SLOW, socket.send(message)).await, Ok(Ok(())))
 }

@@ -121,13 +121,17 @@ fn own(registry: &mut Registry, door: &Door) {
         refusals.get_or_create(&vec![("code", (*code).to_owned())]).inc_by(counter.load(Ordering::Relaxed));
     }
     let door_counts = count(registry, "http", "Requests by what became of them");
-    let requests = door.counters.requests.load(Ordering::Relaxed);
-    door_counts.get_or_create(&vec![("what", "requests".to_owned())]).inc_by(requests);
-    door_counts.get_or_create(&vec![("what", "wrong_tokens".to_owned())]).inc_by(door.tokens.wrong());
-    let refused = door.counters.subscribers_refused.load(Ordering::Relaxed);
-    door_counts.get_or_create(&vec![("what", "subscribers_refused".to_owned())]).inc_by(refused);
-    let refused = door.counters.connections_refused.load(Ordering::Relaxed);
-    door_counts.get_or_create(&vec![("what", "connections_refused".to_owned())]).inc_by(refused);
+    let counters = &door.counters;
+    for (what, value) in [
+        ("requests", counters.requests.load(Ordering::Relaxed)),
+        ("wrong_tokens", door.tokens.wrong()),
+        ("subscribers_refused", counters.subscribers_refused.load(Ordering::Relaxed)),
+        ("subscribers_slow", counters.subscribers_slow.load(Ordering::Relaxed)),
+        ("connections_refused", counters.connections_refused.load(Ordering::Relaxed)),
+        ("connections_stalled", counters.connections_stalled.load(Ordering::Relaxed)),
+    ] {
+        door_counts.get_or_create(&vec![("what", what.to_owned())]).inc_by(value);
+    }
     gauge(registry, "subscribers", "Event subscribers now", door.counters.subscribers.load(Ordering::Relaxed) as u64);
     let seen = Arc::clone(&door.link.seen.borrow());
     let journal = count(registry, "journal", "The journal's own counters");

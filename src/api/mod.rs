@@ -1,36 +1,39 @@
 //! HTTP and WebSocket: a door, not a brain. It knows who asks, hands commands to control and shows what control knows.
-//! On loopback without TLS only. Everything it takes is bounded: bodies, headers' time, connections, subscribers.
+//! On loopback without TLS only. Everything it takes is bounded: bodies, connections, subscribers, and the time that
+//! whoever sends slowly or does not read may take.
 
 pub mod events;
 pub mod fault;
 pub mod fuzz;
-mod limits;
+pub mod limits;
 mod metrics;
 mod openapi;
 mod orders;
 mod routes;
+pub mod tls;
 pub mod tokens;
 
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::{Handle, Server};
+use socket2::{Domain, Socket, Type};
 
 use crate::config::Settings;
 use crate::domain::refusal::Refusal;
 use crate::io::control_link::ControlLink;
 use crate::io::media::stats::ShardStats;
 
-use limits::Bounded;
+use limits::{Bounded, DoorLimits, SEND_BUFFER_BYTES};
+use routes::router;
 use tokens::TokenTable;
 
 pub use openapi::document;
-pub use routes::router;
 
 /// What every request may need.
 pub struct Door {
@@ -42,6 +45,7 @@ pub struct Door {
     pub data_dir: PathBuf,
     /// Keeps an adopted text for a start with a faulty file: folder, text.
     pub keep_text: fn(&Path, &str),
+    pub limits: DoorLimits,
     pub counters: DoorCounters,
 }
 
@@ -54,8 +58,12 @@ pub struct DoorCounters {
     pub subscribers: AtomicUsize,
     /// Subscribers turned away at the limit.
     pub subscribers_refused: AtomicU64,
+    /// Subscribers let go because they did not take an event in time.
+    pub subscribers_slow: AtomicU64,
     /// Connections beyond the limit, closed at once.
     pub connections_refused: Arc<AtomicU64>,
+    /// Connections let go because they took nothing of their answer.
+    pub connections_stalled: Arc<AtomicU64>,
 }
 
 impl Default for DoorCounters {
@@ -65,7 +73,9 @@ impl Default for DoorCounters {
             requests: AtomicU64::new(0),
             subscribers: AtomicUsize::new(0),
             subscribers_refused: AtomicU64::new(0),
+            subscribers_slow: AtomicU64::new(0),
             connections_refused: Arc::default(),
+            connections_stalled: Arc::default(),
         }
     }
 }
@@ -75,23 +85,23 @@ pub struct Served {
     /// Where it listens.
     pub address: SocketAddr,
     handle: Handle<SocketAddr>,
+    door: Arc<Door>,
 }
 
-/// Connections at once: consoles, dashboards and scripts of a region; the files that radios need stay free.
-const CONNECTIONS_MAX: usize = 512;
-/// Subscribers at once: consoles of a county, and room.
-pub const SUBSCRIBERS_MAX: usize = 256;
 /// Longest body: a configuration file.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
-/// A client that takes longer to send its headers is let go.
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
-/// A request that takes longer is answered so; cuts are answered in milliseconds.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 impl Served {
-    /// Ends it: open requests get a moment, then connections close.
-    pub fn stop(&self) {
-        self.handle.graceful_shutdown(Some(Duration::from_secs(1)));
+    /// Ends it: open requests get a moment, and subscribers are told why their stream ends.
+    pub async fn stop(&self) {
+        self.handle.graceful_shutdown(Some(STOP_WITHIN));
+        let gone = async {
+            while self.handle.connection_count() + self.door.counters.subscribers.load(Ordering::SeqCst) > 0 {
+                tokio::time::sleep(STOP_WITHIN / 50).await;
+            }
+        };
+        // Whoever is not gone by then is cut off with the process.
+        let _ = tokio::time::timeout(STOP_WITHIN, gone).await;
     }
 }
 
@@ -109,39 +119,54 @@ pub fn check_address(settings: &Settings) -> Result<(), String> {
 /// Binds and serves.
 pub async fn serve(door: Arc<Door>, settings: &Settings) -> Result<Served, String> {
     check_address(settings)?;
-    let fault = |fault: std::io::Error| format!("http {}: {fault}", settings.http);
-    let listener = TcpListener::bind(settings.http).map_err(fault)?;
-    listener.set_nonblocking(true).map_err(fault)?;
+    let fault = |fault: io::Error| format!("http {}: {fault}", settings.http);
+    let listener = listen(settings.http).map_err(fault)?;
     let address = listener.local_addr().map_err(fault)?;
+    let within = door.limits.head_within;
+    let (refused, stalled) = (&door.counters.connections_refused, &door.counters.connections_stalled);
+    let bounded = Bounded::new(&door.limits, Arc::clone(refused), Arc::clone(stalled));
     let handle = Handle::new();
-    let bounded = Bounded::new(CONNECTIONS_MAX, Arc::clone(&door.counters.connections_refused));
-    let service = router(door, ANSWER_WITHIN).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum_server::from_tcp(listener).map_err(fault)?.handle(handle.clone()).acceptor(bounded);
+    let server = impatient(server, within);
+    let service = router(Arc::clone(&door), settings).into_make_service_with_connect_info::<SocketAddr>();
     match &settings.tls {
-        None => {
-            let mut server = axum_server::from_tcp(listener).map_err(fault)?.handle(handle.clone()).acceptor(bounded);
-            server.http_builder().http1().header_read_timeout(HEADERS_WITHIN);
-            tokio::spawn(async move { log_end(server.serve(service).await) });
-        }
+        None => drop(tokio::spawn(async move { log_end(server.serve(service).await) })),
         Some(tls) => {
-            let config = RustlsConfig::from_pem_file(&tls.certificate, &tls.key)
-                .await
-                .map_err(|fault| format!("tls {}: {fault}", tls.certificate.display()))?;
-            let acceptor = RustlsAcceptor::new(config).acceptor(bounded);
-            let mut server = axum_server::from_tcp(listener).map_err(fault)?.handle(handle.clone()).acceptor(acceptor);
-            server.http_builder().http1().header_read_timeout(HEADERS_WITHIN);
+            let config = RustlsConfig::from_config(tls::load(tls)?);
+            let acceptor = RustlsAcceptor::new(config).handshake_timeout(within);
+            let server = server.map(|bounded| acceptor.acceptor(bounded));
             tokio::spawn(async move { log_end(server.serve(service).await) });
         }
     }
-    Ok(Served { address, handle })
+    Ok(Served { address, handle, door })
 }
 
-fn log_end(ended: std::io::Result<()>) {
+/// A listener whose connections keep little for clients that do not read.
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A daemon that was just restarted finds its own old connections still closing.
+    socket.set_reuse_address(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A server that waits for no client longer than `within`, whatever version of HTTP it speaks or keeps from saying.
+fn impatient<A>(mut server: Server<SocketAddr, A>, within: Duration) -> Server<SocketAddr, A> {
+    server.http_builder().http1().header_read_timeout(within);
+    server.http_builder().http2().keep_alive_interval(within).keep_alive_timeout(within);
+    server.first_request_timeout(within)
+}
+
+fn log_end(ended: io::Result<()>) {
     if let Err(fault) = ended {
         tracing::error!(%fault, "the HTTP server ended");
     }
 }
 
-/// The routes alone, for tests that need no socket.
-pub fn routes_of(door: Arc<Door>) -> Router {
-    router(door, ANSWER_WITHIN)
-}
+/// How long open requests and streams may take to end with the daemon.
+const STOP_WITHIN: Duration = Duration::from_secs(1);
+/// Connections the kernel keeps for us while we accept others.
+const BACKLOG: i32 = 128;

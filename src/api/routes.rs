@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::ws::WebSocketUpgrade;
@@ -19,7 +18,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 use utoipa::ToSchema;
 
-use crate::config;
+use crate::config::{self, Settings};
 use crate::dispatch::control::Answer;
 use crate::dispatch::sight::{Sight, find_incident, veiled};
 use crate::dispatch::view::{EmergencyView, IncidentView, Roster, TalkgroupView, roster};
@@ -33,13 +32,14 @@ use crate::domain::random::Entropy;
 use crate::domain::refusal::Refusal;
 use crate::io::clock;
 
-use super::events::{EventPage, PAGE_MAX, known_position, page, stream};
+use super::events::{Ended, EventPage, PAGE_MAX, known_position, page, stream};
 use super::fault::{ApiFault, Refused};
 use super::orders;
-use super::{BODY_BYTES_MAX, Door, SUBSCRIBERS_MAX, document, metrics};
+use super::{BODY_BYTES_MAX, Door, document, metrics};
 
-/// All routes.
-pub fn router(door: Arc<Door>, answer_within: Duration) -> Router {
+/// All routes. Where others than this machine can ask, figures are for tokens.
+pub(super) fn router(door: Arc<Door>, settings: &Settings) -> Router {
+    let figures = if settings.http.ip().is_loopback() { get(show_metrics) } else { get(show_metrics_to_host) };
     let timed = Router::new()
         .route("/api/v1/commands", post(command))
         .route("/api/v1/roster", get(show_roster))
@@ -56,10 +56,10 @@ pub fn router(door: Arc<Door>, answer_within: Duration) -> Router {
         .route("/api/v1/plan", post(show_plan))
         .route("/api/v1/reload", post(reload))
         .route("/api/openapi.json", get(show_openapi))
-        .route("/metrics", get(show_metrics))
+        .route("/metrics", figures)
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, answer_within));
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, door.limits.answer_within));
     Router::new()
         .merge(timed)
         .route("/api/v1/events/stream", get(subscribe))
@@ -288,15 +288,19 @@ pub(super) async fn subscribe(
         cursor => Some(known_position(&door.link, cursor).await?),
     };
     let sight = sight_of(&door, &principal);
-    if door.counters.subscribers.fetch_add(1, Ordering::SeqCst) >= SUBSCRIBERS_MAX {
+    let most = door.limits.subscribers;
+    if door.counters.subscribers.fetch_add(1, Ordering::SeqCst) >= most {
         door.counters.subscribers.fetch_sub(1, Ordering::SeqCst);
         door.counters.subscribers_refused.fetch_add(1, Ordering::Relaxed);
-        return Err(ApiFault::Busy(format!("There are {SUBSCRIBERS_MAX} subscribers already.")));
+        return Err(ApiFault::Busy(format!("There are {most} subscribers already.")));
     }
     let counted = Counted(Arc::clone(&door));
     Ok(upgrade.max_message_size(4096).on_upgrade(async move |socket| {
-        let counted = counted;
-        stream(socket, counted.0.link.clone(), sight, after).await;
+        let Counted(door) = &counted;
+        if stream(socket, &door.link, sight, after, door.limits.event_taken_within).await == Ended::Slow {
+            door.counters.subscribers_slow.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(user = %principal.user, "a subscriber that takes no events was let go");
+        }
     }))
 }
 
@@ -368,17 +372,31 @@ pub(super) async fn show_openapi() -> impl IntoResponse {
     Json(document())
 }
 
-/// Figures as OpenMetrics text.
+/// Figures as OpenMetrics text. Open on loopback; elsewhere for tokens of the host, which act for no agency.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
 pub(super) async fn show_metrics(State(door): State<Arc<Door>>) -> impl IntoResponse {
     let text = metrics::text(&door);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
 }
 
-/// The process lives and control answers.
+/// Figures count what all agencies do, so none of them reads them alone.
+async fn show_metrics_to_host(
+    State(door): State<Arc<Door>>,
+    Who(principal): Who,
+) -> Result<impl IntoResponse, ApiFault> {
+    if principal.agency.is_some() {
+        return Err(Refusal::NotAllowed { needs: "a token of the host, without an agency".to_owned() }.into());
+    }
+    Ok(show_metrics(State(door)).await)
+}
+
+/// The process lives and control takes commands.
 #[utoipa::path(get, path = "/healthz", responses((status = 200, body = String), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
-pub(super) async fn healthz() -> &'static str {
-    "ok\n"
+pub(super) async fn healthz(State(door): State<Arc<Door>>) -> Response {
+    if door.link.commands.is_closed() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "control has ended\n").into_response();
+    }
+    "ok\n".into_response()
 }
 
 /// Recovered, every shard has its routes, and the journal records.

@@ -63,7 +63,9 @@ impl TokenTable {
 
     /// The principal of an `Authorization` header's value.
     pub fn principal(&self, header: Option<&str>, source: IpAddr, now: MonoTime) -> Result<Principal, NoPrincipal> {
-        let Some(token) = header.and_then(|header| header.strip_prefix("Bearer ")) else {
+        // RFC 9110, section 11.1: the name of a scheme is of any case.
+        let scheme_and_token = header.and_then(|header| header.split_once(' '));
+        let Some((_, token)) = scheme_and_token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
             self.wrong.fetch_add(1, Ordering::Relaxed);
             return Err(NoPrincipal::Missing);
         };
@@ -142,6 +144,7 @@ mod tests {
     fn only_the_right_token_has_a_principal_and_every_other_is_counted() {
         let (table, here, now) = (table(), IpAddr::from([127, 0, 0, 1]), MonoTime::default());
         assert_eq!(table.principal(Some("Bearer right"), here, now).unwrap().user.as_str(), "desk");
+        assert!(table.principal(Some("bearer right"), here, now).is_ok(), "schemes are of any case");
         assert_eq!(table.principal(Some("Bearer wrong"), here, now), Err(NoPrincipal::Wrong));
         assert_eq!(table.principal(Some("Basic right"), here, now), Err(NoPrincipal::Missing));
         assert_eq!(table.principal(None, here, now), Err(NoPrincipal::Missing));

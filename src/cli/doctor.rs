@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::fault::CliFault;
 use super::table::Table;
 use super::{offline, pretty};
-use crate::config::Settings;
+use crate::api;
+use crate::config::{Settings, Tls};
 use crate::domain::configuration::{Configuration, GatewayKind};
 use crate::io::gateway_socket::above;
 use crate::io::journal;
@@ -46,6 +47,7 @@ pub(super) fn doctor(path: &Path, json: bool) -> Result<String, CliFault> {
     let held = folder(&settings, &mut findings);
     journal_state(&settings.data_dir, &mut findings);
     ports(&settings, &configuration, held, &mut findings);
+    findings.extend(settings.tls.as_ref().map(certificate));
     files(&configuration, &mut findings);
     findings.push(real_time());
     findings.push(receive_buffer());
@@ -153,6 +155,15 @@ fn ports(settings: &Settings, configuration: &Configuration, held: bool, finding
         findings.push(finding("addresses", Verdict::Good, words));
     }
     findings.extend(taken.into_iter().map(|words| finding("addresses", Verdict::Bad, words)));
+}
+
+/// Asked as another user than the daemon's, the key may be unreadable to one and not to the other.
+fn certificate(tls: &Tls) -> Finding {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match api::tls::load(tls) {
+        Ok(_) => finding("tls", Verdict::Good, format!("{} and its key belong together", tls.certificate.display())),
+        Err(why) => finding("tls", Verdict::Bad, why),
+    }
 }
 
 fn files(configuration: &Configuration, findings: &mut Vec<Finding>) {
