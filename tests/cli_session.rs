@@ -2,81 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first fault")]
 
+#[path = "cli/daemon.rs"]
+mod daemon;
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::Receiver;
 
-/// A running daemon; ends with the test.
-struct Daemon {
-    child: Child,
-    url: String,
-    dir: tempfile::TempDir,
-}
-
-impl Daemon {
-    /// The three agencies of the demo, with ports of the system's choice.
-    fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let demo = std::fs::read_to_string(format!("{}/config/demo.toml", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        let journal = dir.path().join("journal");
-        let text = demo.replace("data_dir = \"crosspatch-demo\"", &format!("data_dir = {journal:?}"));
-        assert_ne!(demo, text);
-        std::fs::write(dir.path().join("crosspatch.toml"), text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_crosspatch"))
-            .args(["run", "--config", dir.path().join("crosspatch.toml").to_str().unwrap()])
-            .env_remove("JOURNAL_STREAM")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut told = Vec::new();
-        let address = lines.by_ref().map_while(Result::ok).inspect(|line| told.push(line.clone())).find_map(|line| {
-            let rest = line.contains("ready").then(|| line.split_once("http="))??.1.to_owned();
-            rest.split_whitespace().next().map(str::to_owned)
-        });
-        let address = address.unwrap_or_else(|| panic!("the daemon never said where it serves: {told:#?}"));
-        // Whatever it says later is read, so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url: format!("http://{address}"), dir }
-    }
-
-    fn command(&self, token: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_crosspatch"));
-        command.env_remove("CROSSPATCH_TOKEN_FILE").env("CROSSPATCH_URL", &self.url).env("CROSSPATCH_TOKEN", token);
-        command.args(arguments);
-        command
-    }
-
-    /// What is said on standard output; the verb must succeed.
-    fn told(&self, token: &str, arguments: &[&str]) -> String {
-        let output = self.command(token, arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", errors(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// The sentence of a refusal.
-    fn refused(&self, token: &str, arguments: &[&str]) -> String {
-        let output = self.command(token, arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", errors(&output));
-        assert!(output.stdout.is_empty(), "a refusal speaks on standard error only");
-        errors(&output)
-    }
-
-    fn config(&self) -> String {
-        self.dir.path().join("crosspatch.toml").to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn errors(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use daemon::{Daemon, errors};
 
 /// Only a broken stream takes so long.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -144,26 +78,162 @@ fn an_emergency_is_acknowledged_by_its_talkgroup_and_cleared_by_its_spoken_name(
     assert!(daemon.refused(POLICE, &["emergency", "clear", "pd-1"]).contains("No emergency"));
 }
 
-#[test]
-fn watch_tells_what_happened_after_a_cursor_and_goes_on_with_what_happens() {
-    let daemon = Daemon::start();
-    let name = open(&daemon);
-    let mut watch = daemon.command(FIRE, &["watch", "--after", "c0"]).stdout(Stdio::piped()).spawn().unwrap();
-    let (tell, told) = std::sync::mpsc::channel();
-    let lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
-    std::thread::spawn(move || lines.for_each(|line| drop(tell.send(line))));
-    let wait_for = |words: &str| loop {
-        let line = told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nobody told of {words:?}"));
-        if line.contains(words) {
-            return line;
+/// A verb that goes on, and what it tells; ends with the test.
+struct Watch {
+    child: Child,
+    told: Receiver<String>,
+}
+
+impl Watch {
+    fn start(daemon: &Daemon, arguments: &[&str]) -> Self {
+        let mut child = daemon.command(FIRE, arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        std::thread::spawn(move || lines.for_each(|line| drop(tell.send(line))));
+        Self { child, told }
+    }
+
+    /// The lines up to the first that has the words.
+    fn until(&self, words: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {words:?} in {lines:#?}"));
+            lines.push(line);
+            if lines.last().is_some_and(|line| line.contains(words)) {
+                return lines;
+            }
         }
-    };
-    let past = wait_for("incident opened");
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn watch_tells_what_happened_after_a_cursor_and_goes_on_where_a_restart_broke_it() {
+    let mut daemon = Daemon::start();
+    let name = open(&daemon);
+    let watch = Watch::start(&daemon, &["watch", "--after", "c0"]);
+    let past = watch.until("incident opened").pop().unwrap();
     assert!(past.contains("fire-desk") && past.contains(&name), "{past}");
     daemon.told(FIRE, &["incident", "note", &name, "ladder truck is coming"]);
-    wait_for("ladder truck is coming");
-    watch.kill().unwrap();
-    watch.wait().unwrap();
+    watch.until("ladder truck is coming");
+    daemon.restart();
+    daemon.told(FIRE, &["incident", "note", &name, "ladder truck is here"]);
+    let after = watch.until("ladder truck is here");
+    assert!(!after.iter().any(|line| line.contains("is coming") || line.contains("incident opened")), "{after:#?}");
+}
+
+#[test]
+fn a_watched_roster_is_shown_again_and_a_restart_is_waited_for() {
+    let mut daemon = Daemon::start();
+    let watch = Watch::start(&daemon, &["roster", "--watch"]);
+    assert!(!watch.until("Agencies").iter().any(|line| line.contains("Fire in the harbour")));
+    open(&daemon);
+    watch.until("Fire in the harbour");
+    daemon.restart();
+    daemon.told(POLICE, &["emergency", "declare", "pd-1", "--talker", "Unit 7"]);
+    daemon.told(EMS, &["emergency", "declare", "ems-1", "--talker", "Medic 3"]);
+    daemon.told(FIRE, &["emergency", "declare", "fd-1", "--talker", "Engine 9"]);
+    watch.until("Engine 9");
+}
+
+#[test]
+fn a_floor_is_changed_in_what_is_given_and_shown() {
+    let daemon = Daemon::start();
+    let name = open(&daemon);
+    let floor = || {
+        let roster: serde_json::Value = serde_json::from_str(&daemon.told(FIRE, &["roster", "--json"])).unwrap();
+        roster["incidents"][0]["patches"][0]["floor"].clone()
+    };
+    let before = floor();
+    daemon.told(FIRE, &["incident", "set-floor", &name, "main", "--talk-limit", "30s"]);
+    daemon.told(FIRE, &["incident", "set-floor", &name, "main", "--holders", "1"]);
+    let mut expected = before.clone();
+    expected["talk_limit_ms"] = 30_000.into();
+    expected["holders_max"] = 1.into();
+    assert_ne!(before, expected);
+    assert_eq!(floor(), expected);
+    let shown = daemon.told(FIRE, &["incident", "show", &name]);
+    assert!(shown.contains("Net main: one talks at a time, for at most 30 s"), "{shown}");
+    assert!(daemon.refused(FIRE, &["incident", "set-floor", &name, "mian", "--open"]).contains("it has: main"));
+    let nothing = daemon.command(FIRE, &["incident", "set-floor", &name, "main"]).output().unwrap();
+    assert_eq!(nothing.status.code(), Some(2), "{}", errors(&nothing));
+}
+
+#[test]
+fn the_host_role_is_transferred_to_who_takes_it() {
+    let daemon = Daemon::start();
+    let name = open(&daemon);
+    daemon.told(EMS, &["incident", "accept", &name]);
+    daemon.told(FIRE, &["incident", "transfer", &name, "ems"]);
+    daemon.told(EMS, &["incident", "take-host", &name]);
+    assert!(daemon.told(EMS, &["incident", "show", &name]).contains("Host     ems"));
+}
+
+/// A daemon behind TLS; its address, and the file of its certificate.
+fn behind_tls(names: &[&str]) -> (Daemon, String) {
+    let made = rcgen::generate_simple_self_signed(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+    let mut daemon = Daemon::start_with(|dir, text| {
+        std::fs::write(dir.join("certificate.pem"), made.cert.pem()).unwrap();
+        std::fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        let files = format!(
+            "[server]\ntls_certificate = {:?}\ntls_key = {:?}\n",
+            dir.join("certificate.pem"),
+            dir.join("key.pem")
+        );
+        text.replace("[server]\n", &files)
+    });
+    daemon.url = daemon.url.replace("http://127.0.0.1", "https://localhost");
+    let certificate = daemon.dir.path().join("certificate.pem").to_str().unwrap().to_owned();
+    (daemon, certificate)
+}
+
+#[test]
+fn every_verb_speaks_tls_to_a_daemon_whose_certificate_is_trusted() {
+    let (daemon, certificate) = behind_tls(&["localhost"]);
+    assert!(daemon.told(FIRE, &["roster", "--ca", &certificate]).contains("Agencies"));
+    daemon.told(FIRE, &["incident", "open", "harbour-fire", "--ca", &certificate]);
+    let watch = Watch::start(&daemon, &["watch", "--after", "c0", "--ca", &certificate]);
+    watch.until("incident opened");
+}
+
+#[test]
+fn whoever_does_not_reach_the_daemon_is_told_what_to_do_about_it() {
+    let (daemon, certificate) = behind_tls(&["localhost"]);
+    let (elsewhere, foreign) = behind_tls(&["other.example"]);
+    let plain = daemon.url.replace("https", "http");
+    let open = Daemon::start();
+    let tls_to_open = open.url.replace("http", "https");
+    let by_number = daemon.url.replace("localhost", "127.0.0.1");
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let cases = [
+        (daemon.url.clone(), &foreign, 3, "give --ca FILE"),
+        (elsewhere.url.clone(), &foreign, 3, "for another name"),
+        (by_number, &certificate, 3, "for another name"),
+        (plain, &certificate, 3, "https://"),
+        (tls_to_open, &certificate, 3, "does not speak TLS"),
+        (format!("http://{nowhere}"), &certificate, 3, "systemctl status crosspatch"),
+        (daemon.url.clone(), &"/nowhere.pem".to_owned(), 2, "/nowhere.pem"),
+    ];
+    for (url, ca, code, words) in cases {
+        for verb in ["roster", "watch"] {
+            let output = daemon.command(FIRE, &[verb, "--url", &url, "--ca", ca]).output().unwrap();
+            let said = errors(&output);
+            assert_eq!(output.status.code(), Some(code), "{verb} {url}: {said}");
+            assert!(said.contains(words), "{verb} {url}: {said}");
+        }
+    }
+    for verb in ["roster", "watch", "cut"] {
+        let arguments: &[&str] = if verb == "cut" { &[verb, "pd-1"] } else { &[verb] };
+        let said = open.refused("wrong-token", arguments);
+        assert!(said.contains("not known") && said.contains("CROSSPATCH_TOKEN"), "{verb}: {said}");
+        assert!(!said.contains("wrong-token"), "{verb}: {said}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use ureq::http::Response;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::fault::CliFault;
+use super::reach;
 use crate::dispatch::control::Answer;
 use crate::dispatch::view::Roster;
 use crate::domain::command::Command;
@@ -49,6 +50,11 @@ impl Target {
         Ok(token)
     }
 
+    /// Where the token was found, for whoever has the wrong one.
+    pub fn token_place(&self) -> String {
+        self.token_file.as_ref().map_or_else(|| "CROSSPATCH_TOKEN".to_owned(), |path| path.display().to_string())
+    }
+
     /// The certificates to trust, as PEM.
     pub fn trusted(&self) -> Result<Vec<u8>, CliFault> {
         let path = self.ca.as_deref().unwrap_or(Path::new(SYSTEM_CERTIFICATES));
@@ -63,6 +69,7 @@ pub(super) struct Client {
     agent: Agent,
     url: String,
     bearer: String,
+    token_place: String,
 }
 
 impl Client {
@@ -84,7 +91,8 @@ impl Client {
         } else if !url.starts_with("http://") {
             return Err(CliFault::Usage(format!("{url:?} is no address: it begins with http:// or https://")));
         }
-        Ok(Self { agent: config.build().into(), url, bearer: format!("Bearer {}", target.token()?) })
+        let bearer = format!("Bearer {}", target.token()?);
+        Ok(Self { agent: config.build().into(), url, bearer, token_place: target.token_place() })
     }
 
     /// Everything this token may see.
@@ -136,27 +144,23 @@ impl Client {
             };
             return serde_json::from_str(&text).map_err(foreign);
         }
-        Err(refused(status.as_u16(), &text, &self.url))
+        Err(refused(status.as_u16(), &text, &self.url, &self.token_place))
     }
 
     fn unreachable(&self, fault: &ureq::Error) -> CliFault {
-        CliFault::Unreachable(unreachable_words(&self.url, &fault.to_string()))
+        reach::unreachable(&self.url, fault)
     }
 }
 
-/// What to say, and what to do, when nobody answers.
-pub(super) fn unreachable_words(url: &str, cause: &str) -> String {
-    format!("{url} does not answer: {cause}\nIs the daemon running? systemctl status crosspatch")
-}
-
 /// An error answer: ours have a sentence, a stranger's only a number.
-pub(super) fn refused(status: u16, text: &str, url: &str) -> CliFault {
+pub(super) fn refused(status: u16, text: &str, url: &str, token_place: &str) -> CliFault {
     let body: Value = serde_json::from_str(text).unwrap_or_default();
     let Some(sentence) = body.get("sentence").and_then(Value::as_str) else {
         return CliFault::Failed(format!("{url} answered {status}: is that the daemon's address?"));
     };
     let faults = body.get("faults").and_then(Value::as_str).map(|faults| format!("{}\n\n", faults.trim_end()));
-    CliFault::Refused { sentence: format!("{}{sentence}", faults.unwrap_or_default()), body }
+    let from = if status == 401 { format!(" It was read from {token_place}.") } else { String::new() };
+    CliFault::Refused { sentence: format!("{}{sentence}{from}", faults.unwrap_or_default()), body }
 }
 
 /// Why a command has no answer.
@@ -226,10 +230,13 @@ mod tests {
     #[test]
     fn an_error_answer_speaks_the_daemons_sentence_and_a_strangers_does_not() {
         let body = r#"{"code":"not_host","sentence":"Only the host (fire) can do that.","host":"fire"}"#;
-        let fault = refused(403, body, "http://here");
+        let fault = refused(403, body, "http://here", "CROSSPATCH_TOKEN");
         assert_eq!(fault.text(false), "Only the host (fire) can do that.");
         assert_eq!(fault.text(true).parse::<Value>().unwrap()["host"], "fire");
-        let stranger = refused(404, "<html>no</html>", "http://here");
+        let unknown = r#"{"code":"wrong_token","sentence":"This token is not known."}"#;
+        let unknown = refused(401, unknown, "http://here", "/etc/token").to_string();
+        assert_eq!(unknown, "This token is not known. It was read from /etc/token.");
+        let stranger = refused(404, "<html>no</html>", "http://here", "CROSSPATCH_TOKEN");
         assert_eq!(stranger.to_string(), "http://here answered 404: is that the daemon's address?");
     }
 }

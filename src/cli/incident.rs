@@ -69,7 +69,8 @@ pub(super) enum SessionVerb {
         #[arg(long, default_value = "")]
         reason: String,
     },
-    /// Offer the host role to another member
+    /// Offer the host role to another member, who takes it with take-host
+    #[command(visible_alias = "transfer")]
     OfferHost { incident: String, to: AgencyId },
     /// Take the host role that was offered
     TakeHost { incident: String },
@@ -88,16 +89,11 @@ pub(super) enum SessionVerb {
     },
     /// Write into the incident's record
     Note { incident: String, text: String },
-    /// Add a net
-    AddPatch {
-        incident: String,
-        name: PatchName,
-        #[command(flatten)]
-        floor: Floor,
-    },
+    /// Add a net; who talks in it is as the host's policy says, until set-floor changes it
+    AddPatch { incident: String, name: PatchName },
     /// Close a net; its links end at once
     ClosePatch { incident: String, name: PatchName },
-    /// Change how a net shares the right to talk
+    /// Change how a net shares the right to talk; what is not given stays as it is
     SetFloor {
         incident: String,
         name: PatchName,
@@ -106,39 +102,45 @@ pub(super) enum SessionVerb {
     },
 }
 
-/// How a net shares the right to talk.
-#[derive(Args, Debug)]
+/// What of a net's floor is to change: at least one of it.
+#[derive(Args, Debug, Default)]
+#[group(required = true, multiple = true)]
 pub(super) struct Floor {
     /// Talkers at once; 1 is strict push-to-talk
     #[arg(long, value_name = "N")]
     holders: Option<u8>,
     /// Everybody may talk and the loudest are heard
-    #[arg(long)]
+    #[arg(long, conflicts_with = "ptt")]
     open: bool,
+    /// Whoever talks has asked for it and was granted it
+    #[arg(long)]
+    ptt: bool,
     /// Requests that may wait instead of being denied
     #[arg(long, value_name = "N")]
     queue: Option<u8>,
+    /// Milliseconds for which the net stays with those who have just talked
+    #[arg(long, value_name = "MS")]
+    hang: Option<u16>,
     /// Longest burst, such as 60s
     #[arg(long, value_name = "TIME", value_parser = span::parse_s)]
     talk_limit: Option<u32>,
 }
 
 impl Floor {
-    fn policy(&self) -> FloorPolicy {
-        let usual = FloorPolicy::default();
+    /// The policy with what was given changed.
+    fn applied_to(&self, now: FloorPolicy) -> FloorPolicy {
+        let mode = match (self.open, self.ptt) {
+            (true, _) => FloorMode::Open,
+            (false, true) => FloorMode::Ptt,
+            (false, false) => now.mode,
+        };
         FloorPolicy {
-            mode: if self.open { FloorMode::Open } else { usual.mode },
-            holders_max: self.holders.unwrap_or(usual.holders_max),
-            queue_max: self.queue.unwrap_or(usual.queue_max),
-            hang_ms: usual.hang_ms,
-            talk_limit_ms: self.talk_limit.map_or(usual.talk_limit_ms, |s| s.saturating_mul(1000)),
+            mode,
+            holders_max: self.holders.unwrap_or(now.holders_max),
+            queue_max: self.queue.unwrap_or(now.queue_max),
+            hang_ms: self.hang.unwrap_or(now.hang_ms),
+            talk_limit_ms: self.talk_limit.map_or(now.talk_limit_ms, |s| s.saturating_mul(1000)),
         }
-    }
-
-    /// Nothing given leaves the choice to the host's policy.
-    fn wish(&self) -> Option<FloorPolicy> {
-        let given = self.open || self.holders.is_some() || self.queue.is_some() || self.talk_limit.is_some();
-        given.then(|| self.policy())
     }
 }
 
@@ -170,13 +172,33 @@ impl SessionVerb {
             SessionVerb::Remove { incident: name, agency } => Command::Remove { incident: incident(name)?, agency },
             SessionVerb::Close { incident: name, force } => Command::Close { incident: incident(name)?, force },
             SessionVerb::Note { incident: name, text } => Command::Note { incident: incident(name)?, text },
-            SessionVerb::AddPatch { incident: of, name, floor } => {
-                Command::AddPatch { incident: incident(of)?, name, floor: floor.wish() }
+            SessionVerb::AddPatch { incident: of, name } => {
+                Command::AddPatch { incident: incident(of)?, name, floor: None }
             }
             SessionVerb::ClosePatch { incident: of, name } => Command::ClosePatch { incident: incident(of)?, name },
             SessionVerb::SetFloor { incident: of, name, floor } => {
-                Command::SetFloor { incident: incident(of)?, name, floor: floor.policy() }
+                let roster = client.roster()?;
+                let net = names::net(names::incident_view(&roster, &of)?, &name)?;
+                Command::SetFloor { incident: incident(of)?, name, floor: floor.applied_to(net.floor) }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_floor_changes_in_what_is_given_and_in_nothing_else() {
+        let now =
+            FloorPolicy { mode: FloorMode::Open, holders_max: 2, queue_max: 4, hang_ms: 1_500, talk_limit_ms: 20_000 };
+        let given = |floor: Floor| floor.applied_to(now);
+        assert_eq!(given(Floor { holders: Some(1), ..Floor::default() }), FloorPolicy { holders_max: 1, ..now });
+        assert_eq!(given(Floor { ptt: true, ..Floor::default() }), FloorPolicy { mode: FloorMode::Ptt, ..now });
+        assert_eq!(given(Floor { queue: Some(0), ..Floor::default() }), FloorPolicy { queue_max: 0, ..now });
+        assert_eq!(given(Floor { hang: Some(0), ..Floor::default() }), FloorPolicy { hang_ms: 0, ..now });
+        let limited = Floor { talk_limit: Some(30), open: true, ..Floor::default() };
+        assert_eq!(given(limited), FloorPolicy { talk_limit_ms: 30_000, ..now });
     }
 }

@@ -12,6 +12,7 @@ mod incident;
 mod link;
 mod names;
 mod offline;
+mod reach;
 mod show;
 mod span;
 mod table;
@@ -164,19 +165,26 @@ fn ask(client: &Client, command: &Command, json: bool) -> Result<String, CliFaul
     read(&answer, json, event::answer)
 }
 
-/// The roster every second, on a cleared screen; as JSON one line each.
+/// The roster every second, on a cleared screen; as JSON one line each. A daemon that restarts is waited for.
 fn roster_again_and_again(client: &Client, json: bool, out: &mut dyn Write) -> Result<String, CliFault> {
+    let mut unanswered = 0;
     loop {
-        let roster = client.roster()?;
-        let shown = if json {
-            serde_json::to_string(&roster).map(|line| line + "\n").map_err(unspeakable)?
-        } else {
-            format!("{CLEAR}{}", show::roster(&roster))
+        let shown = match client.roster() {
+            Ok(roster) if json => serde_json::to_string(&roster).map(|line| line + "\n").map_err(unspeakable)?,
+            Ok(roster) => format!("{CLEAR}{}", show::roster(&roster)),
+            Err(CliFault::Unreachable(why)) if (1..AWAY_MAX).contains(&unanswered) => {
+                let _ = writeln!(std::io::stderr(), "{}{why}", if json { "" } else { CLEAR });
+                unanswered += 1;
+                std::thread::sleep(LOOK_EVERY);
+                continue;
+            }
+            Err(fault) => return Err(fault),
         };
+        unanswered = 1;
         if out.write_all(shown.as_bytes()).and_then(|()| out.flush()).is_err() {
             return Ok(String::new());
         }
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        std::thread::sleep(LOOK_EVERY);
     }
 }
 
@@ -192,5 +200,8 @@ fn unspeakable(fault: serde_json::Error) -> CliFault {
     CliFault::Failed(format!("cannot be said as JSON: {fault}"))
 }
 
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks without an answer before `--watch` gives up: a restart takes some seconds.
+const AWAY_MAX: u32 = 60;
 /// Cursor home, then clear to the end: less flicker than the other way round.
 const CLEAR: &str = "\x1b[H\x1b[J";

@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use super::client::Client;
 use super::fault::CliFault;
-use crate::dispatch::view::{IncidentView, LinkView, Roster};
-use crate::domain::id::{EmergencyId, IncidentId, LinkId};
+use crate::dispatch::view::{IncidentView, LinkView, PatchView, Roster};
+use crate::domain::id::{EmergencyId, IncidentId, LinkId, PatchName};
 
 /// An incident of the roster, or one that this agency is invited to.
 pub(super) fn incident(client: &Client, name: &str) -> Result<IncidentId, CliFault> {
@@ -32,6 +32,14 @@ pub(super) fn incident_view<'r>(roster: &'r Roster, name: &str) -> Result<&'r In
     let invited =
         || CliFault::Failed(format!("You are invited to {} and not in it: accept it first.", incident.spoken()));
     roster.incidents.iter().find(|view| view.incident == incident).ok_or_else(invited)
+}
+
+/// A net of the incident.
+pub(super) fn net<'v>(incident: &'v IncidentView, name: &PatchName) -> Result<&'v PatchView, CliFault> {
+    incident.patches.iter().find(|net| net.name == *name).ok_or_else(|| {
+        let nets: Vec<&str> = incident.patches.iter().map(|net| net.name.as_str()).collect();
+        CliFault::Failed(format!("{} has no net {name}; it has: {}", incident.spoken, nets.join(", ")))
+    })
 }
 
 /// A link of an incident: by id, spoken form, or by its talkgroup if that is linked there once.

@@ -9,6 +9,7 @@ use crate::dispatch::view::{IncidentView, Life, LinkPhase, LinkView, PatchView, 
 use crate::dispatch::why::Why;
 use crate::domain::configuration::{PathClass, Security};
 use crate::domain::event::Alarm;
+use crate::domain::floor::{FloorMode, FloorPolicy};
 use crate::domain::incident::{CutTarget, Direction};
 
 /// All an agency may see.
@@ -99,7 +100,7 @@ fn body(incident: &IncidentView) -> String {
 }
 
 fn patch(patch: &PatchView) -> String {
-    let mut text = format!("Net {}\n", patch.name);
+    let mut text = format!("Net {}: {}\n", patch.name, floor(&patch.floor));
     for talker in &patch.talkers {
         let mark = if talker.emergency { "EMERGENCY " } else { "" };
         let name = if talker.talker.is_empty() { talker.gateway.as_str() } else { talker.talker.as_str() };
@@ -120,6 +121,16 @@ fn patch(patch: &PatchView) -> String {
     }
     text.push_str(&indented(&table.text()));
     text
+}
+
+fn floor(floor: &FloorPolicy) -> String {
+    let many = match (floor.mode, floor.holders_max) {
+        (FloorMode::Open, most) => format!("open, the loudest {most} are heard"),
+        (FloorMode::Ptt, 1) => "one talks at a time".to_owned(),
+        (FloorMode::Ptt, most) => format!("up to {most} talk at once"),
+    };
+    let queue = if floor.queue_max == 0 { String::new() } else { format!(", {} may wait", floor.queue_max) };
+    format!("{many}{queue}, for at most {}", words(u64::from(floor.talk_limit_ms) / 1000))
 }
 
 const fn phase(phase: LinkPhase) -> &'static str {

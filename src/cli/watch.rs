@@ -13,9 +13,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
 use tokio_tungstenite::tungstenite::{self, HandshakeError, Message, WebSocket};
 
-use super::client::{Target, refused, unreachable_words};
-use super::event;
+use super::client::{Target, refused};
 use super::fault::CliFault;
+use super::{event, reach};
 use crate::domain::event::Recorded;
 
 /// One message of the stream.
@@ -106,8 +106,7 @@ fn connect(target: &Target, after: Option<&str>) -> Result<WebSocket<Line>, CliF
     let url = target.url.trim_end_matches('/').replacen("http", "ws", 1);
     let query = after.map(|after| format!("?after={after}")).unwrap_or_default();
     let wrong = |fault: &dyn std::fmt::Display| CliFault::Usage(format!("{}: {fault}", target.url));
-    let lost =
-        |fault: &dyn std::fmt::Display| CliFault::Unreachable(unreachable_words(&target.url, &fault.to_string()));
+    let lost = |fault: &dyn std::fmt::Display| reach::silent(&target.url, fault);
     let mut request =
         format!("{url}/api/v1/events/stream{query}").into_client_request().map_err(|fault| wrong(&fault))?;
     let mut bearer = HeaderValue::from_str(&format!("Bearer {}", target.token()?)).map_err(|fault| wrong(&fault))?;
@@ -118,9 +117,10 @@ fn connect(target: &Target, after: Option<&str>) -> Result<WebSocket<Line>, CliF
         Ok((socket, _)) => Ok(socket),
         Err(HandshakeError::Failure(tungstenite::Error::Http(response))) => {
             let body = response.body().as_deref().unwrap_or_default();
-            Err(refused(response.status().as_u16(), &String::from_utf8_lossy(body), &target.url))
+            let text = String::from_utf8_lossy(body);
+            Err(refused(response.status().as_u16(), &text, &target.url, &target.token_place()))
         }
-        Err(HandshakeError::Failure(fault)) => Err(lost(&fault)),
+        Err(HandshakeError::Failure(fault)) => Err(reach::unreachable(&target.url, &fault)),
         Err(HandshakeError::Interrupted(_)) => Err(lost(&"no answer in time")),
     }
 }
