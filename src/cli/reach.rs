@@ -20,8 +20,8 @@ pub(super) fn unreachable(url: &str, fault: &(dyn Error + 'static)) -> CliFault 
     let advice = match tls_fault(fault) {
         Some(TlsFault::InvalidCertificate(why)) => distrust(why),
         Some(TlsFault::InvalidMessage(_)) => "It does not speak TLS: does its address begin with http:// ?".to_owned(),
-        Some(_) | None if url.starts_with("http://") && was_cut_short(fault) => {
-            "It closed the connection without a word: does its address begin with https:// ?".to_owned()
+        Some(_) | None if url.starts_with("http://") && was_no_http(fault) => {
+            "It does not answer as HTTP: does its address begin with https:// ?".to_owned()
         }
         Some(_) | None => return silent(url, &fault),
     };
@@ -61,9 +61,12 @@ fn tls_fault<'f>(fault: &'f (dyn Error + 'static)) -> Option<&'f TlsFault> {
     tls_fault(inner)
 }
 
-fn was_cut_short(fault: &(dyn Error + 'static)) -> bool {
+/// The answer was none, or no HTTP.
+fn was_no_http(fault: &(dyn Error + 'static)) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
     io_fault(fault).is_some_and(|fault| matches!(fault.kind(), ConnectionAborted | ConnectionReset | UnexpectedEof))
+        || matches!(fault.downcast_ref(), Some(ureq::Error::Protocol(_)))
+        || matches!(fault.downcast_ref(), Some(tungstenite::Error::Protocol(_)))
 }
 
 fn io_fault<'f>(fault: &'f (dyn Error + 'static)) -> Option<&'f io::Error> {
