@@ -12,6 +12,8 @@ use crate::domain::report::{MediaLimit, PortOutcome};
 use crate::domain::talker::Alias;
 use crate::domain::time::{MonoTime, Now};
 
+use super::ears::Ears;
+
 /// Everything seen lately.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Live {
@@ -71,16 +73,17 @@ pub struct LiveTalk {
     pub talker: Alias,
     pub emergency: bool,
     pub began: Now,
+    /// Who was asked to hear it, when it began or when it ended.
+    pub asked: Ears,
     pub ended: Option<TalkEnd>,
 }
 
-/// How a burst ended in a patch, and whose reports are awaited.
+/// How a burst ended in a patch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TalkEnd {
     pub cause: BurstEnd,
     pub duration_ms: u32,
     pub at: Now,
-    pub expected: BTreeSet<TalkgroupId>,
 }
 
 impl Live {

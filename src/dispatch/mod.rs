@@ -8,6 +8,7 @@ pub mod admission;
 pub mod control;
 pub mod deadlines;
 pub mod decide;
+pub mod ears;
 pub mod effect;
 pub mod evolve;
 pub mod live;

@@ -1,6 +1,8 @@
 //! What media saw becomes facts and events. Detectors report, dispatch decides: the policy of alarms and isolation
 //! stands here. A report about something that is gone is no event.
 
+use std::collections::BTreeSet;
+
 use crate::domain::configuration::OnLoop;
 use crate::domain::event::{Alarm, Event, HeardBy, Recorded, Stream};
 use crate::domain::floor::BurstEnd;
@@ -8,12 +10,13 @@ use crate::domain::id::{BurstId, EmergencyId, GatewayId, LegId, PatchId, PortId,
 use crate::domain::incident::{Actor, Direction};
 use crate::domain::port::ShardId;
 use crate::domain::random::Entropy;
-use crate::domain::report::{Report, Suspicion};
+use crate::domain::report::{PortOutcome, Report, Suspicion};
 use crate::domain::talker::Alias;
 use crate::domain::time::{MonoTime, Now, WallTime};
 
+use super::ears::Ears;
 use super::live::{Live, LiveBurst, LiveTalk, TalkEnd};
-use super::routes::{Homes, audience, patch_home};
+use super::routes::{Homes, patch_home};
 use super::state::{PlacedLink, State};
 
 /// Turns one report into live facts and into the events it means.
@@ -33,11 +36,11 @@ pub fn handle_report(
         Report::BurstEnded { burst, patch, leg: _, cause, duration_ms, at } => {
             let end = (*cause, *duration_ms, moment(*at, now));
             handle_end(state, live, *burst, *patch, end);
-            settle(state, live, now)
+            settle(live, now)
         }
         Report::BurstHeard { burst, outcome } => {
             live.note_outcome(*burst, *outcome, now.mono);
-            settle(state, live, now)
+            settle(live, now)
         }
         Report::Denied { patch, leg, cause, at } => {
             if let Some(port) = port_of(state, *patch, *leg)
@@ -87,30 +90,22 @@ pub fn handle_report(
 }
 
 /// Bursts whose listeners have all reported, or have had their time: each becomes one `Talked`.
-pub fn settle(state: &State, live: &mut Live, now: Now) -> Vec<Recorded> {
+pub fn settle(live: &mut Live, now: Now) -> Vec<Recorded> {
     let mut records = Vec::new();
     let Live { bursts, gateway_by_port, .. } = live;
     for (id, burst) in bursts {
         let LiveBurst { first_seen: _, talks, outcomes } = burst;
-        let gateway_of = |port: PortId| {
-            let id = gateway_by_port.get(&port)?;
-            state.configuration.gateways.get(id).map(|gateway| (id.clone(), gateway.talkgroup.clone()))
-        };
+        let said: BTreeSet<PortId> = outcomes.iter().map(|outcome| outcome.port).collect();
         talks.retain(|patch, talk| {
             let Some(end) = &talk.ended else { return true };
-            let mut heard_by = Vec::new();
-            let mut missing = end.expected.clone();
-            for outcome in outcomes.iter() {
-                let Some((gateway, talkgroup)) = gateway_of(outcome.port) else { continue };
-                missing.remove(&talkgroup);
-                if end.expected.contains(&talkgroup) {
-                    let (heard_ms, missed_ms, missed) = (outcome.heard_ms, outcome.missed_ms, outcome.missed);
-                    heard_by.push(HeardBy { gateway, heard_ms, missed_ms, missed });
-                }
-            }
-            let settled = missing.is_empty() || now.mono.ms_since(end.at.mono) >= SETTLE_MS;
+            let settled = talk.asked.all_said(&said) || now.mono.ms_since(end.at.mono) >= SETTLE_MS;
             if settled {
-                records.push(talked(*id, *patch, talk, end, heard_by));
+                let asked = outcomes.iter().filter(|outcome| talk.asked.holds(outcome.port));
+                let heard_by = asked.filter_map(|outcome| {
+                    let PortOutcome { port, heard_ms, missed_ms, missed } = *outcome;
+                    Some(HeardBy { gateway: gateway_by_port.get(&port)?.clone(), heard_ms, missed_ms, missed })
+                });
+                records.push(talked(*id, *patch, talk, end, heard_by.collect()));
             }
             !settled
         });
@@ -142,7 +137,7 @@ pub fn end_bursts_of(state: &State, live: &mut Live, shard: ShardId, shards: u8,
     for (burst, patch, duration_ms) in lost {
         handle_end(state, live, burst, patch, (BurstEnd::Restart, duration_ms, now));
     }
-    settle(state, live, now)
+    settle(live, now)
 }
 
 struct Started {
@@ -161,7 +156,7 @@ fn handle_start(state: &State, live: &mut Live, started: Started, at: Now) -> Ve
         (facts.denied, facts.queued) = (None, None);
     }
     let Some(gateway) = live.gateway_of(port).cloned() else { return Vec::new() };
-    let Some((incident, _, _)) = state.find_patch(patch) else { return Vec::new() };
+    let Some((incident, _, placed)) = state.find_patch(patch) else { return Vec::new() };
     let Some(talkgroup) = state.configuration.gateways.get(&gateway).map(|g| g.talkgroup.clone()) else {
         return Vec::new();
     };
@@ -178,6 +173,7 @@ fn handle_start(state: &State, live: &mut Live, started: Started, at: Now) -> Ve
         talker,
         emergency,
         began: at,
+        asked: Ears::of(state, placed, port, &talkgroup),
         ended: None,
     };
     live.burst_mut(burst, at.mono).talks.insert(patch, talk);
@@ -194,20 +190,10 @@ fn handle_end(state: &State, live: &mut Live, burst: BurstId, patch: PatchId, en
         return;
     }
     let (cause, duration_ms, at) = end;
-    let mut expected = std::collections::BTreeSet::new();
-    if let Some((_, _, placed)) = state.find_patch(patch)
-        && let Some(talker) = placed.links.values().find(|link| link.talkgroup == talk.talkgroup)
-    {
-        let bit = |of: &TalkgroupId| placed.parties.get(of).map_or(0, |party| 1u64 << (party & 63));
-        for link in placed.links.values().filter(|link| link.hears() && link.talkgroup != talk.talkgroup) {
-            let meets = audience(placed, link) & bit(&talk.talkgroup) != 0
-                && audience(placed, talker) & bit(&link.talkgroup) != 0;
-            if meets {
-                expected.insert(link.talkgroup.clone());
-            }
-        }
+    talk.ended = Some(TalkEnd { cause, duration_ms, at });
+    if let Some((_, _, placed)) = state.find_patch(patch) {
+        talk.asked.join(Ears::of(state, placed, talk.port, &talk.talkgroup));
     }
-    talk.ended = Some(TalkEnd { cause, duration_ms, at, expected });
 }
 
 fn talked(burst: BurstId, patch: PatchId, talk: &LiveTalk, end: &TalkEnd, heard_by: Vec<HeardBy>) -> Recorded {

@@ -44,7 +44,7 @@ pub struct OpenedPatch {
     pub floor: FloorPolicy,
 }
 
-/// What became of a burst for one agency's talkgroup.
+/// What became of a burst at one gateway that was asked to hear it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeardBy {
     pub gateway: GatewayId,

@@ -268,7 +268,7 @@ impl Desk {
         let cause = crosspatch::domain::floor::BurstEnd::Released;
         self.report(Report::BurstEnded { burst, patch, leg, cause, duration_ms: ms, at: self.now.mono });
         self.now = Now { mono: self.now.mono.plus_ms(6000), wall: self.now.wall.plus_ms(6000) };
-        let settled = crosspatch::dispatch::reports::settle(&self.state, &mut self.live, self.now);
+        let settled = crosspatch::dispatch::reports::settle(&mut self.live, self.now);
         self.record(settled);
     }
 

@@ -240,7 +240,7 @@ impl Control {
             self.clock_offset_ms = offset_ms(now);
             self.record(vec![of_node(Event::ClockStepped { by_ms: stepped_ms }, now)], now, out);
         }
-        let settled = settle(&self.state, &mut self.live, now);
+        let settled = settle(&mut self.live, now);
         self.record(settled, now, out);
         let next = match self.next_deadline {
             Some(next) => next,

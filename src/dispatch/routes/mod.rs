@@ -224,7 +224,7 @@ pub fn audience(patch: &Patch, link: &Link) -> u64 {
 }
 
 /// The parties of a patch whose owners let recorders of this link's owner hear them.
-fn recorded(patch: &Patch, link: &Link) -> u64 {
+pub fn recorded(patch: &Patch, link: &Link) -> u64 {
     let ticked =
         |other: &&Link| other.owner == link.owner || other.grant.audience.classes.contains(&PartyClass::Recording);
     let parties = patch.links.values().filter(ticked).filter_map(|other| patch.parties.get(&other.talkgroup));
