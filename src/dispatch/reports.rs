@@ -214,8 +214,12 @@ fn talked(burst: BurstId, patch: PatchId, talk: &LiveTalk, end: &TalkEnd, heard_
 
 fn handle_alive(state: &State, live: &mut Live, port: PortId, alive: bool, at: MonoTime, now: Now) -> Vec<Recorded> {
     let Some(gateway) = live.gateway_of(port).cloned() else { return Vec::new() };
+    let shows_life =
+        state.configuration.gateways.get(&gateway).is_some_and(|found| found.kind.silence_max_ms().is_some());
     if let Some(facts) = live.port_mut(port) {
-        (facts.alive, facts.alive_at) = (Some(alive), Some(at));
+        // What cannot show that it lives may still be known to be gone: nobody could open its sockets.
+        facts.alive = (shows_life || !alive).then_some(alive);
+        facts.alive_at = Some(at);
     }
     set_alarm(state, Alarm::GatewayLost { gateway }, !alive, now)
 }

@@ -149,7 +149,7 @@ pub struct RtpGateway {
     pub peer: PeerRule,
     /// The owner accepts that anyone on the path can hear and speak.
     pub accept_open_network: bool,
-    /// Liveness by RTCP: without any for this long the gateway is lost [s]; 0 leaves it unsupervised.
+    /// Liveness by RTCP or speech: without any for this long the gateway is lost [s]; 0 leaves it unsupervised.
     pub rtcp_timeout_s: u16,
 }
 
@@ -188,6 +188,14 @@ impl GatewayKind {
     pub const fn path_class(&self) -> PathClass {
         match self {
             GatewayKind::Rtp(_) => PathClass::Open,
+        }
+    }
+
+    /// How long its peer may give no sign of life before it is lost [ms]; none: it shows none, and silence means
+    /// nothing.
+    pub fn silence_max_ms(&self) -> Option<u32> {
+        match self {
+            GatewayKind::Rtp(rtp) => (rtp.rtcp_timeout_s > 0).then(|| u32::from(rtp.rtcp_timeout_s) * 1000),
         }
     }
 }

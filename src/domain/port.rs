@@ -51,6 +51,8 @@ pub struct PortSpec {
     pub alias: Alias,
     /// Packets a second this port may send before the rest is discarded.
     pub packets_per_second_max: u16,
+    /// Without a sign of life for so long its peer is lost [ms]; none: it need show none, and idle is not dead.
+    pub silence_max_ms: Option<u32>,
 }
 
 /// What a port is to people; decides defaults, never rights.

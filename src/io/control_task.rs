@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 use crate::dispatch::State;
 use crate::dispatch::control::{Answer, Control, Input, Output, RequestId, Ticket};
 use crate::domain::event::Recorded;
+use crate::domain::id::PortId;
 use crate::domain::order::OrderBatch;
 use crate::domain::port::ShardId;
 use crate::domain::refusal::Refusal;
@@ -259,7 +260,9 @@ impl ControlTask {
         self.feed(Input::Tick);
         let now = clock::now();
         for (shard, opened) in self.book.retry(now.mono) {
+            let ports: Vec<PortId> = opened.iter().map(|sockets| sockets.port).collect();
             self.send(shard, ToShard::Sockets(opened));
+            self.tell_opened(ports, now.mono);
         }
         for at in 0..self.shards.len() {
             self.send_backlog(at);
@@ -311,6 +314,17 @@ impl ControlTask {
         for port in refused {
             let report = Report::Alive { port, alive: false, at: now.mono };
             self.control.handle(Input::Report(report), now, &mut self.outputs);
+        }
+    }
+
+    /// A gateway that shows no life was lost only while it had no sockets; any other has to show that it lives.
+    fn tell_opened(&mut self, ports: Vec<PortId>, at: MonoTime) {
+        for port in ports {
+            let found = self.control.live().gateway_of(port);
+            let gateway = found.and_then(|id| self.control.state().configuration.gateways.get(id));
+            if gateway.is_some_and(|gateway| gateway.kind.silence_max_ms().is_none()) {
+                self.feed(Input::Report(Report::Alive { port, alive: true, at }));
+            }
         }
     }
 

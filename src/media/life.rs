@@ -58,18 +58,21 @@ impl Shard {
         }
     }
 
-    /// Told when it changes: alive with the first sign, dead after three reports have not come.
+    /// Told when it changes: alive with the first sign, dead after more silence than its configuration allows. Of a
+    /// peer that need show no life nothing is known, and if it was thought lost before, it no longer is.
     fn tell_life(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
         let open = &mut self.ports[port];
-        let alive = now.ms_since(open.sign_at) < DEAD_AFTER_MS;
         let heard = open.receiver.heard_at().is_some() || open.signed;
-        let told = match (open.alive, heard && alive) {
-            (None, true) | (Some(false), true) => Some(true),
-            (Some(true), false) => Some(false),
-            (None, false) | (Some(false), false) | (Some(true), true) => None,
+        let alive = open.spec.silence_max_ms.map(|most_ms| now.ms_since(open.sign_at) < u64::from(most_ms));
+        let told = match (open.alive, alive) {
+            (None | Some(false), Some(true)) if heard => Some(true),
+            (None | Some(true), Some(false)) => Some(false),
+            (Some(_), None) => Some(true),
+            (_, Some(_)) | (None, None) => None,
         };
-        if let Some(alive) = told {
-            open.alive = Some(alive);
+        if let Some(told) = told {
+            open.alive = alive;
+            let alive = told;
             let report = Report::Alive { port: open.spec.port, alive, at: now };
             self.report(report, out);
         }
@@ -78,5 +81,3 @@ impl Shard {
 
 /// The same for all ports of one daemon: its SSRCs differ.
 const CNAME: &str = "crosspatch";
-/// RFC 3550 section 6.3.5 gives up after five intervals; three of ours tell a dispatcher soon enough.
-const DEAD_AFTER_MS: u64 = 3 * REPORT_EVERY_MS + 1_000;

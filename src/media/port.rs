@@ -215,6 +215,7 @@ impl Port {
             level: _,
             alias: _,
             packets_per_second_max,
+            silence_max_ms: _,
         } = &self.spec;
         *port == spec.port
             && *home == spec.home

@@ -6,6 +6,7 @@
 
 mod control;
 mod ears;
+mod life;
 mod plan;
 mod recovery;
 mod refusals;

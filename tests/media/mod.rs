@@ -97,6 +97,7 @@ pub fn phone(number: u128, codec: Codec) -> PortSpec {
         level: false,
         alias: Alias::new("phone"),
         packets_per_second_max: 200,
+        silence_max_ms: Some(16_000),
     }
 }
 

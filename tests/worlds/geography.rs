@@ -336,7 +336,9 @@ impl Plan<'_> {
             false => PeerRule::Latch(vec!["10.0.0.0/8".parse().expect("a network")]),
         };
         let local = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 20_000 + 2 * self.ports);
-        let kind = GatewayKind::Rtp(RtpGateway { local, peer, accept_open_network: true, rtcp_timeout_s: 0 });
+        // No device here sends RTCP. Scenarios say so; elsewhere idle ones are lost, so that much fails over.
+        let rtcp_timeout_s = if self.known_peers { 0 } else { 16 };
+        let kind = GatewayKind::Rtp(RtpGateway { local, peer, accept_open_network: true, rtcp_timeout_s });
         self.ports += 1;
         self.configuration.gateways.insert(id.clone(), Gateway { agency: owner, talkgroup, kind, port });
         id

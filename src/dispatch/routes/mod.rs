@@ -103,6 +103,7 @@ fn port_spec(port: PortId, gateway: &Gateway, home: ShardId) -> PortSpec {
         level: gateway.port.level,
         alias: Alias::new(&gateway.port.alias),
         packets_per_second_max: gateway.port.packets_per_second_max,
+        silence_max_ms: gateway.kind.silence_max_ms(),
     }
 }
 
