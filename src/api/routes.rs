@@ -240,15 +240,12 @@ pub(super) async fn show_why(
 ) -> Answered<Why> {
     let Query(WhyQuery { from, to }) = query.map_err(|why| ApiFault::Bad(why.body_text()))?;
     let seen = Arc::clone(&door.link.seen.borrow());
-    if let Some(agency) = &principal.agency {
-        let visible = roster(&seen.state, &seen.live, &seen.bound, Some(agency), clock::now()).talkgroups;
-        for talkgroup in [&from, &to] {
-            if !visible.iter().any(|view| view.talkgroup == *talkgroup) {
-                return Err(ApiFault::Absent(format!("{talkgroup} is neither yours nor in an incident with you.")));
-            }
-        }
+    let (sight, now) = (Sight::new(principal.agency, &seen.state), clock::now());
+    if let Some(stranger) = [&from, &to].into_iter().find(|asked| !sight.may_ask_of(&seen.state, asked, now)) {
+        let why = format!("{stranger} is neither yours nor is or lately was in an incident with you.");
+        return Err(ApiFault::Absent(why));
     }
-    Ok(Json(why(&seen.state, &seen.live, &from, &to, clock::now())))
+    Ok(Json(why(&seen.state, &seen.live, &sight, &from, &to, now)))
 }
 
 #[derive(Deserialize)]

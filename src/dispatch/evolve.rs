@@ -9,6 +9,7 @@ use crate::domain::id::{AgencyId, EmergencyId, GatewayId, IncidentId, LinkId};
 use crate::domain::incident::{Actor, CutTarget, Direction, LinkTerms};
 use crate::domain::time::Now;
 
+use super::partings;
 use super::state::{
     Emergency, Incident, Invitation, Isolation, Link, Member, Overtime, Patch, Position, Proposal, State, Talking, Term,
 };
@@ -23,6 +24,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded) {
     if at.mono >= state.known.mono {
         state.known = at;
     }
+    partings::note(state, recorded);
     match &recorded.event {
         Event::Started { .. } | Event::Stopped => {}
         Event::ClockStepped { by_ms } => state.step_wall(*by_ms),

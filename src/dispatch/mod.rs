@@ -12,6 +12,7 @@ pub mod ears;
 pub mod effect;
 pub mod evolve;
 pub mod live;
+pub mod partings;
 pub mod plan;
 pub mod recovery;
 pub mod reports;

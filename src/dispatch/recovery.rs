@@ -8,6 +8,7 @@ use crate::domain::floor::BurstEnd;
 use crate::domain::incident::Actor;
 use crate::domain::time::{MonoTime, Now};
 
+use super::partings::Parting;
 use super::state::{Emergency, Incident, Invitation, Link, Member, Patch, Position, Proposal, State, Talking, Term};
 
 /// Every time that stands in a state.
@@ -83,6 +84,7 @@ impl State {
             positions,
             alarms: _,
             talking,
+            partings,
             epoch: _,
             known: _,
         } = self;
@@ -104,6 +106,9 @@ impl State {
         }
         for talking in talking.values_mut().flat_map(|by_patch| by_patch.values_mut()) {
             let Talking { incident: _, talkgroup: _, gateway: _, talker: _, emergency: _, at } = talking;
+            visit(Moment::Past(at));
+        }
+        for Parting { at, cause: _ } in partings.values_mut().flat_map(|of_agency| of_agency.values_mut()) {
             visit(Moment::Past(at));
         }
     }

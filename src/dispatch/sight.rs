@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::domain::event::{Event, Recorded, Stream};
-use crate::domain::id::{AgencyId, EmergencyId, IncidentId};
+use crate::domain::id::{AgencyId, EmergencyId, IncidentId, TalkgroupId};
 use crate::domain::refusal::Refusal;
+use crate::domain::time::Now;
 
 use super::state::{Incident, State};
 use super::view::concerns;
@@ -47,6 +48,20 @@ impl Sight {
     pub fn sees_emergency(&self, state: &State, emergency: EmergencyId) -> bool {
         let Some(own) = &self.agency else { return true };
         state.emergencies.get(&emergency).is_some_and(|open| state.concerned_by(open).contains(own))
+    }
+
+    /// Whether a question about a talkgroup is answered: it is the reader's own, or is or lately was in an incident
+    /// with it.
+    pub fn may_ask_of(&self, state: &State, talkgroup: &TalkgroupId, now: Now) -> bool {
+        let Some(own) = &self.agency else { return true };
+        let owned = state.talkgroup(talkgroup).is_some_and(|found| found.agency == *own);
+        let met = state
+            .incidents
+            .values()
+            .filter(|incident| self.sees(incident))
+            .any(|incident| incident.patches.values().any(|patch| patch.parties.contains_key(talkgroup)));
+        let parted = state.partings.get(own).and_then(|of_agency| of_agency.get(talkgroup));
+        owned || met || parted.is_some_and(|parting| parting.is_fresh(now))
     }
 
     /// Whether an event is shown; learns from it whom it lets in or takes out.

@@ -20,6 +20,8 @@ use crate::domain::incident::{Actor, CutTarget, Direction, Grant, Lease, LinkReq
 use crate::domain::talker::Alias;
 use crate::domain::time::{MonoTime, Now, WallTime};
 
+use super::partings::Partings;
+
 /// Everything durable.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -39,6 +41,8 @@ pub struct State {
     pub alarms: BTreeSet<Alarm>,
     /// Bursts that hold the floor of an incident's patch; outlives the patch until the burst's end is known.
     pub talking: BTreeMap<BurstId, BTreeMap<PatchId, Talking>>,
+    /// Who was lately linked with whom.
+    pub partings: Partings,
     /// Counts the starts of the daemon on this journal.
     pub epoch: u64,
     /// The latest moment any event speaks of.

@@ -6,10 +6,12 @@ use utoipa::ToSchema;
 
 use crate::domain::floor::{Denial, MissCause};
 use crate::domain::id::{PortId, TalkgroupId};
+use crate::domain::incident::UnlinkCause;
 use crate::domain::time::Now;
 
 use super::live::{Live, PortFacts};
 use super::routes::audience;
+use super::sight::Sight;
 use super::state::{PlacedLink, State};
 
 /// The answer.
@@ -36,8 +38,8 @@ pub struct Cause {
     pub ago_s: Option<u64>,
 }
 
-/// Answers for audio from `from` to `to`, as one agency may know it.
-pub fn why(state: &State, live: &Live, from: &TalkgroupId, to: &TalkgroupId, now: Now) -> Why {
+/// Answers for audio from `from` to `to`, as these eyes may know it: incidents that they do not see are not named.
+pub fn why(state: &State, live: &Live, sight: &Sight, from: &TalkgroupId, to: &TalkgroupId, now: Now) -> Why {
     let mut causes = Vec::new();
     let mut routed = false;
     if from == to {
@@ -47,7 +49,7 @@ pub fn why(state: &State, live: &Live, from: &TalkgroupId, to: &TalkgroupId, now
         ));
     } else {
         cut_causes(state, from, to, &mut causes);
-        routed = route_causes(state, from, to, now, &mut causes);
+        routed = route_causes(state, sight, from, to, now, &mut causes);
     }
     if routed {
         media_causes(state, live, from, to, now, &mut causes);
@@ -80,7 +82,14 @@ fn cut_causes(state: &State, from: &TalkgroupId, to: &TalkgroupId, causes: &mut 
 }
 
 /// Rules that stand between the two, for every net they share. True if some net routes the audio.
-fn route_causes(state: &State, from: &TalkgroupId, to: &TalkgroupId, now: Now, causes: &mut Vec<Cause>) -> bool {
+fn route_causes(
+    state: &State,
+    sight: &Sight,
+    from: &TalkgroupId,
+    to: &TalkgroupId,
+    now: Now,
+    causes: &mut Vec<Cause>,
+) -> bool {
     let mut routed = false;
     let mut shared = false;
     for talker in state.links_of(from) {
@@ -92,24 +101,45 @@ fn route_causes(state: &State, from: &TalkgroupId, to: &TalkgroupId, now: Now, c
         }
     }
     if !shared {
-        for talkgroup in [from, to] {
-            let linked: Vec<String> = state
-                .links_of(talkgroup)
-                .map(|placed| format!("{} of {}", placed.patch.name, placed.incident_id.spoken()))
-                .collect();
-            let sentence = if linked.is_empty() {
-                format!("{talkgroup} is linked in no incident.")
-            } else {
-                format!("{talkgroup} is linked in {}, where the other is not.", linked.join(", "))
-            };
-            causes.push(rule("not_linked_together", sentence));
-        }
+        unlinked_causes(state, sight, from, to, now, causes);
     }
     if routed {
         // Another net's rule silences nothing while one net routes.
         causes.clear();
     }
     routed
+}
+
+/// They share no net: what parted them, and where they are.
+fn unlinked_causes(
+    state: &State,
+    sight: &Sight,
+    from: &TalkgroupId,
+    to: &TalkgroupId,
+    now: Now,
+    causes: &mut Vec<Cause>,
+) {
+    for talkgroup in [from, to].into_iter().filter(|talkgroup| state.links_of(talkgroup).next().is_none()) {
+        let known = state.partings.iter().filter(|(agency, _)| sight.is_of(agency));
+        let last = known.filter_map(|(_, parted)| parted.get(talkgroup)).max_by_key(|parting| parting.at.mono);
+        if let Some(parting) = last.filter(|parting| parting.is_fresh(now)) {
+            let sentence = format!("{talkgroup} is linked no longer: {}", unlink_words(parting.cause));
+            causes.push(seen("unlinked", sentence, now.mono.ms_since(parting.at.mono)));
+        }
+    }
+    for talkgroup in [from, to] {
+        let linked: Vec<String> = state
+            .links_of(talkgroup)
+            .filter(|placed| sight.sees(placed.incident))
+            .map(|placed| format!("{} of {}", placed.patch.name, placed.incident_id.spoken()))
+            .collect();
+        let sentence = match (linked.is_empty(), sight.agency()) {
+            (false, _) => format!("{talkgroup} is linked in {}, where the other is not.", linked.join(", ")),
+            (true, None) => format!("{talkgroup} is linked in no incident."),
+            (true, Some(_)) => format!("{talkgroup} is linked in no incident that you are in."),
+        };
+        causes.push(rule("not_linked_together", sentence));
+    }
 }
 
 fn link_causes(state: &State, talker: &PlacedLink<'_>, listener: &PlacedLink<'_>, now: Now, causes: &mut Vec<Cause>) {
@@ -227,6 +257,21 @@ const fn denial_words(denial: Denial) -> &'static str {
     }
 }
 
+const fn unlink_words(cause: UnlinkCause) -> &'static str {
+    match cause {
+        UnlinkCause::Unlinked => "its owner or the host unlinked it.",
+        UnlinkCause::Cut => "its owner pulled the red button.",
+        UnlinkCause::Expired => "its lease ran out.",
+        UnlinkCause::HardEnd => "its owner's grant came to its end.",
+        UnlinkCause::AgencyLeft => "an agency left the incident.",
+        UnlinkCause::AgencyRemoved => "the host removed an agency from the incident.",
+        UnlinkCause::Closed => "its net or incident was closed.",
+        UnlinkCause::PositionLost => "nobody sat at its owner's responsible position, and its owner wanted that.",
+        UnlinkCause::Idle => "nobody talked, and its owner wanted that.",
+        UnlinkCause::Reconfigured => "the configuration no longer allows it.",
+    }
+}
+
 const fn miss_words(cause: MissCause) -> &'static str {
     match cause {
         MissCause::Cut => "a cut took it away",
@@ -256,10 +301,11 @@ mod tests {
     #[test]
     fn strangers_are_told_that_they_share_no_net_and_a_typo_is_called_one() {
         let (state, live) = (State::default(), Live::new(&Configuration::default(), Now::default()));
-        let answer = why(&state, &live, &talkgroup("pd-1"), &talkgroup("fd-1"), Now::default());
+        let host = Sight::new(None, &state);
+        let answer = why(&state, &live, &host, &talkgroup("pd-1"), &talkgroup("fd-1"), Now::default());
         assert!(!answer.routed);
         assert_eq!(answer.sentence, "There is no talkgroup pd-1.");
-        let own = why(&state, &live, &talkgroup("pd-1"), &talkgroup("pd-1"), Now::default());
+        let own = why(&state, &live, &host, &talkgroup("pd-1"), &talkgroup("pd-1"), Now::default());
         assert_eq!(own.causes[0].code, "own");
     }
 }

@@ -19,7 +19,7 @@ use crate::io::journal::{
 /// The schema version of events as written today.
 const EVENT_SCHEMA: u32 = 1;
 /// The schema version of snapshots; another one is passed over and history is replayed instead.
-const SNAPSHOT_SCHEMA: u32 = 1;
+const SNAPSHOT_SCHEMA: u32 = 2;
 /// Records between two snapshots: replaying so many takes well under the two seconds a restart may take.
 const SNAPSHOT_EVERY: u64 = 5_000;
 

@@ -15,3 +15,4 @@ mod routes;
 mod sequences;
 mod sessions;
 mod time;
+mod why;

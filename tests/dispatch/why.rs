@@ -1,0 +1,87 @@
+//! `why`: the answer that somebody gets who hears nothing. It is just after a cut that they ask.
+
+use crosspatch::dispatch::Sight;
+use crosspatch::dispatch::why::why;
+use crosspatch::domain::command::Command;
+use crosspatch::domain::id::IncidentId;
+use crosspatch::domain::incident::CutTarget;
+
+use crate::rig::*;
+
+/// Police and fire are linked, ems is elsewhere.
+fn linked() -> (Desk, IncidentId) {
+    let mut desk = Desk::new(configuration());
+    let incident = desk.open("police", &["pd-1"]);
+    desk.join("police", incident, "fire", &["fd-1"]);
+    (desk, incident)
+}
+
+fn may_ask(desk: &Desk, of: &str, about: &str) -> bool {
+    Sight::new(Some(agency(of)), &desk.state).may_ask_of(&desk.state, &talkgroup(about), desk.now)
+}
+
+/// Codes and sentence, as one agency gets them.
+fn answer(desk: &Desk, of: &str, from: &str, to: &str) -> (Vec<String>, String) {
+    let sight = Sight::new(Some(agency(of)), &desk.state);
+    let answer = why(&desk.state, &desk.live, &sight, &talkgroup(from), &talkgroup(to), desk.now);
+    (answer.causes.into_iter().map(|cause| cause.code).collect(), answer.sentence)
+}
+
+fn cut(desk: &mut Desk, of: &str, id: &str) {
+    desk.order(of, Command::Cut { target: CutTarget::Talkgroup(talkgroup(id)) });
+}
+
+#[test]
+fn a_partner_whose_talkgroup_was_cut_and_those_who_heard_it_may_ask_why() {
+    let (mut desk, _) = linked();
+    cut(&mut desk, "fire", "fd-1");
+    desk.wait_s(40);
+    assert!(may_ask(&desk, "fire", "pd-1") && may_ask(&desk, "police", "fd-1"));
+    assert!(!may_ask(&desk, "ems", "pd-1") && !may_ask(&desk, "ems", "fd-1"), "a stranger");
+    assert!(!may_ask(&desk, "fire", "pd-2"), "never linked");
+    let (codes, sentence) = answer(&desk, "police", "fd-1", "pd-1");
+    assert_eq!(codes[..2], ["cut", "unlinked"]);
+    assert_eq!(sentence, "fd-1 was cut out of everything by its own agency and not restored.");
+    desk.order("fire", Command::Restore { target: CutTarget::Talkgroup(talkgroup("fd-1")) });
+    let (_, sentence) = answer(&desk, "police", "fd-1", "pd-1");
+    assert_eq!(sentence, "fd-1 is linked no longer: its owner pulled the red button. (40 s ago)");
+}
+
+#[test]
+fn who_left_or_was_removed_may_ask_and_so_may_those_whose_incident_closed() {
+    let (mut desk, incident) = linked();
+    desk.order("fire", Command::Leave { incident });
+    assert!(may_ask(&desk, "fire", "pd-1"), "left");
+    let (codes, _) = answer(&desk, "fire", "pd-1", "fd-1");
+    assert_eq!(codes[0], "unlinked");
+
+    let (mut desk, incident) = linked();
+    desk.order("police", Command::Remove { incident, agency: agency("fire") });
+    assert!(may_ask(&desk, "fire", "pd-1"), "removed");
+
+    let (mut desk, incident) = linked();
+    desk.order("police", Command::Close { incident, force: false });
+    assert!(may_ask(&desk, "fire", "pd-1") && may_ask(&desk, "police", "fd-1"), "closed");
+}
+
+#[test]
+fn a_day_later_a_former_partner_is_a_stranger() {
+    let (mut desk, incident) = linked();
+    desk.order("fire", Command::Leave { incident });
+    desk.wait_s(24 * 3600 - 1);
+    assert!(may_ask(&desk, "fire", "pd-1"));
+    desk.wait_s(1);
+    assert!(!may_ask(&desk, "fire", "pd-1"));
+}
+
+#[test]
+fn an_answer_names_no_incident_that_the_asker_does_not_see() {
+    let (mut desk, incident) = linked();
+    desk.order("fire", Command::Leave { incident });
+    let (_, sentence) = answer(&desk, "fire", "pd-1", "fd-1");
+    assert!(sentence.starts_with("fd-1 is linked no longer: an agency left"), "{sentence}");
+    let sight = Sight::new(Some(agency("fire")), &desk.state);
+    let told = why(&desk.state, &desk.live, &sight, &talkgroup("pd-1"), &talkgroup("fd-1"), desk.now);
+    let named = |cause: &crosspatch::dispatch::why::Cause| cause.sentence.contains(&incident.spoken());
+    assert!(!told.causes.iter().any(named), "{told:?}");
+}
