@@ -123,6 +123,7 @@ impl Start {
             seed: seeds[usize::from(count)],
         };
         let ends = control_task::spawn(parts).map_err(system("control"))?;
+        wait_for_routes(&ends.link).await?;
         if let Some(configuration) = self.configuration {
             adopt(&ends.link, configuration).await?;
             keep_last_good(&self.settings.data_dir, &self.text);
@@ -201,6 +202,10 @@ async fn adopt(link: &ControlLink, configuration: Configuration) -> Result<(), R
     let command = Command::Adopt { configuration: Box::new(configuration) };
     match link.ask(command, principal, None).await {
         Ok(_) | Err(Refusal::NothingToDo) => Ok(()),
+        Err(Refusal::MediaLate) => {
+            tracing::warn!("the configuration is adopted; media threads take long to follow it");
+            Ok(())
+        }
         Err(refusal) => Err(RunFault::Configuration(refusal.to_string())),
     }
 }

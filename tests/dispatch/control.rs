@@ -398,6 +398,27 @@ fn a_shard_that_does_not_apply_a_cut_is_condemned_and_then_told_everything() {
 }
 
 #[test]
+fn a_shard_without_its_first_routes_is_not_late_with_a_cut_and_is_from_then_on() {
+    let (mut world, _) = World::linked();
+    world.shards_obey = false;
+    let lives = [ShardId(0), ShardId(1)];
+    lives.into_iter().for_each(|shard| world.put(Input::ShardRebuilt { shard }));
+    let first = world.told.clone();
+    world.cut();
+    world.pass_ms(1_000);
+    let condemned = |world: &World| world.seen.iter().filter(|o| matches!(o, Output::CondemnShard { .. })).count();
+    assert_eq!(condemned(&world), 0, "whoever has no routes lets nothing through");
+    assert!(world.control.shards().standing().all(|s| !s.late));
+    for (shard, version) in first {
+        world.put(Input::Report(Report::Applied { shard, version }));
+    }
+    world.pass_ms(190);
+    assert!(condemned(&world) == 0 && world.control.shards().standing().any(|s| s.late));
+    world.pass_ms(10);
+    assert!(condemned(&world) > 0, "with routes it carries what was cut");
+}
+
+#[test]
 fn a_shard_that_never_comes_back_is_said_to_be_late() {
     let (mut world, _) = World::linked();
     world.shards_obey = false;

@@ -120,7 +120,7 @@ impl Control {
                 let key = idempotency_key.map(|key| (principal.user.clone(), key));
                 self.handle_command(request, &command, &principal, key, now, out);
             }
-            Input::Report(Report::Applied { shard, version }) => self.shards.applied(shard, version),
+            Input::Report(Report::Applied { shard, version }) => self.shards.applied(shard, version, now.mono),
             Input::Report(report) => {
                 let records = handle_report(&self.state, &mut self.live, &report, now, &mut self.entropy);
                 self.record(records, now, out);

@@ -26,7 +26,10 @@ struct ShardLink {
     sent: RouteTable,
     sent_version: RouteVersion,
     applied: RouteVersion,
-    /// Unconfirmed batches that take something, and when they went out.
+    /// The first batch of its present life, until it is confirmed: before that it has no routes, carries nothing, and so
+    /// lets nothing through however long it takes to start. A thread that never starts is the watchdog's matter.
+    starting: Option<RouteVersion>,
+    /// Unconfirmed batches that take something, and since when the shard can be late with them.
     cuts: VecDeque<(RouteVersion, MonoTime)>,
     late: bool,
     condemned: bool,
@@ -82,7 +85,8 @@ impl Shards {
     pub(super) fn restart(&mut self, shard: ShardId, table: &RouteTable, now: MonoTime, out: &mut Vec<Output>) {
         let Some(link) = self.shards.get_mut(usize::from(shard.0)) else { return };
         let wanted = slice(table, shard);
-        *link = ShardLink { sent: wanted.clone(), applied: link.applied, ..ShardLink::default() };
+        let starting = Some(RouteVersion(self.version.0 + 1));
+        *link = ShardLink { sent: wanted.clone(), applied: link.applied, starting, ..ShardLink::default() };
         self.send(shard, vec![Order::Only(wanted)], true, now, out);
     }
 
@@ -126,10 +130,14 @@ impl Shards {
         }
     }
 
-    /// A shard has applied everything up to this version, and flushed.
-    pub(super) fn applied(&mut self, shard: ShardId, version: RouteVersion) {
+    /// A shard has applied everything up to this version, and flushed. With its first routes it begins to carry, and
+    /// cuts that already wait for it begin to be late.
+    pub(super) fn applied(&mut self, shard: ShardId, version: RouteVersion, now: MonoTime) {
         let Some(link) = self.shards.get_mut(usize::from(shard.0)) else { return };
         link.applied = link.applied.max(version);
+        if link.starting.take_if(|first| *first <= version).is_some() {
+            link.cuts.iter_mut().for_each(|(_, since)| *since = now);
+        }
         while link.cuts.pop_front_if(|(cut, _)| *cut <= version).is_some() {}
         link.late &= !link.cuts.is_empty();
     }
@@ -137,7 +145,8 @@ impl Shards {
     /// Shards that let through for too long what nobody allows.
     pub(super) fn condemn_late(&mut self, now: MonoTime, out: &mut Vec<Output>) {
         for (number, link) in self.shards.iter_mut().enumerate() {
-            let Some((_, since)) = link.cuts.front().filter(|_| !link.condemned) else { continue };
+            let carries = link.starting.is_none() && !link.condemned;
+            let Some((_, since)) = link.cuts.front().filter(|_| carries) else { continue };
             let waited_ms = now.ms_since(*since);
             link.late = waited_ms >= LATE_MS;
             if waited_ms >= CONDEMN_MS {
