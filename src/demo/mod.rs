@@ -18,7 +18,7 @@ mod loudspeaker;
 mod party;
 mod radio;
 mod script;
-mod speech;
+pub mod speech;
 mod stage;
 mod track;
 pub mod verdict;

@@ -1,0 +1,142 @@
+//! The configuration of a test: agencies with one talkgroup each, their microphones and ears, and desks to command them.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use crosspatch::domain::audio::Codec;
+use crosspatch::domain::command::Command;
+use crosspatch::domain::event::Event;
+use crosspatch::domain::id::{AgencyId, IncidentId, TalkgroupId};
+use crosspatch::domain::incident::{LinkRequest, PartyClass};
+use sha2::{Digest, Sha256};
+
+use super::Tool;
+use super::daemon::{Daemon, Desk};
+use super::ear::Ear;
+use super::mic::Mic;
+use super::ports::{free_pair, wait_until_bound};
+
+/// A file in the making, and the folder of its store.
+pub struct County {
+    folder: tempfile::TempDir,
+    text: String,
+    agencies: Vec<String>,
+}
+
+impl County {
+    /// Nobody yet.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        let text = format!(
+            "[server]\nnode = \"peers\"\ndata_dir = {store:?}\nhttp = \"127.0.0.1:0\"\nlog = \"info\"\n\n\
+             [policy]\nincidents_max = 200\n\n"
+        );
+        Self { folder, text, agencies: Vec::new() }
+    }
+
+    /// An agency, its token (its own name) and its talkgroup `NAME-1`.
+    pub fn agency(&mut self, name: &str) {
+        let digest: String = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
+        let _ = write!(
+            self.text,
+            "[[agency]]\nid = \"{name}\"\ncontact_24h = \"+1 555 0100\"\nincidents_max = 200\nlinks_max = 1000\n\n\
+             [[token]]\nuser = \"{name}-desk\"\nrole = \"dispatcher\"\nagency = \"{name}\"\nsha256 = \"{digest}\"\n\n"
+        );
+        self.talkgroup(name, &format!("{name}-1"));
+        self.agencies.push(name.to_owned());
+    }
+
+    pub fn talkgroup(&mut self, agency: &str, name: &str) {
+        let _ = write!(self.text, "[[talkgroup]]\nid = \"{name}\"\nagency = \"{agency}\"\nannounce = \"off\"\n\n");
+    }
+
+    /// A gateway of a talkgroup with one fixed peer; the port where the daemon listens for it.
+    pub fn gateway(&mut self, id: &str, talkgroup: &str, role: &str, codec: Codec, peer: u16) -> u16 {
+        let local = free_pair();
+        let codec = word(codec);
+        let _ = write!(
+            self.text,
+            "[[gateway.rtp]]\nid = \"{id}\"\ntalkgroup = \"{talkgroup}\"\nrole = \"{role}\"\n\
+             local = \"127.0.0.1:{local}\"\npeer = \"127.0.0.1:{peer}\"\ncodecs = [\"{codec}\"]\n\n"
+        );
+        local
+    }
+
+    /// A microphone of an agency; it is started by the caller once the daemon is there, or before.
+    pub fn mic(&mut self, agency: &str, tool: Tool, codec: Codec) -> Mic {
+        let from = free_pair();
+        let id = format!("{agency}-{}-mic", tool.word());
+        let to = self.gateway(&id, &format!("{agency}-1"), "client", codec, from);
+        Mic::start(tool, codec, from, to)
+    }
+
+    /// An ear of an agency. GStreamer plays a radio, FFmpeg a console.
+    pub fn ear(&mut self, agency: &str, tool: Tool, codec: Codec) -> Ear {
+        let port = free_pair();
+        let (id, role) = match tool {
+            Tool::GStreamer => (format!("{agency}-radio"), "radio"),
+            Tool::Ffmpeg => (format!("{agency}-desk"), "console"),
+        };
+        self.gateway(&id, &format!("{agency}-1"), role, codec, port);
+        let ear = Ear::start(tool, codec, port, self.folder.path());
+        wait_until_bound(&[port]);
+        ear
+    }
+
+    /// Writes the file.
+    pub fn file(&self) -> PathBuf {
+        let path = self.path().join("crosspatch.toml");
+        std::fs::write(&path, &self.text).unwrap();
+        path
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The first agency opens an incident; all others accept and link their talkgroup.
+    pub fn join_all(&self, daemon: &Daemon) -> IncidentId {
+        let (host, others) = self.agencies.split_first().expect("an agency");
+        let invite = others.iter().map(|name| AgencyId::new(name).unwrap()).collect();
+        let incident = open(&daemon.desk(host), host, invite, vec![link(&format!("{host}-1"))]);
+        for name in others {
+            daemon.desk(name).order(&Command::Accept { incident, links: vec![link(&format!("{name}-1"))] });
+        }
+        incident
+    }
+}
+
+/// Opens an incident; its id.
+pub fn open(desk: &Desk, title: &str, invite: Vec<AgencyId>, links: Vec<LinkRequest>) -> IncidentId {
+    let open = Command::OpenIncident {
+        template: None,
+        title: Some(title.to_owned()),
+        kind: None,
+        exercise: false,
+        invite,
+        links,
+    };
+    let events = desk.order(&open);
+    let opened = events
+        .iter()
+        .find_map(|event| if let Event::IncidentOpened { incident, .. } = event { Some(*incident) } else { None });
+    opened.expect("an incident was opened")
+}
+
+/// A talkgroup both ways, heard also by agencies that come later.
+pub fn link(talkgroup: &str) -> LinkRequest {
+    let mut request = LinkRequest::plain(TalkgroupId::new(talkgroup).unwrap());
+    request.classes.insert(PartyClass::LaterAgencies);
+    request
+}
+
+fn word(codec: Codec) -> &'static str {
+    match codec {
+        Codec::Opus => "opus",
+        Codec::Pcmu => "pcmu",
+        Codec::Pcma => "pcma",
+        Codec::G722 => "g722",
+        Codec::L16 => "l16",
+    }
+}
