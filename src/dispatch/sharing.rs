@@ -95,16 +95,20 @@ pub fn agreements<'a>(
     })
 }
 
-/// The agreement, if any, under which an invited agency has said yes beforehand to incidents of this kind.
+/// The agreement, if any, under which an invited agency has said yes beforehand to this link in incidents of this kind.
 pub fn standing_yes<'a>(
     configuration: &'a Configuration,
     host: &'a AgencyId,
     invited: &'a AgencyId,
-    kind: &str,
+    (kind, request): (&str, &LinkRequest),
     now: WallTime,
 ) -> Option<(&'a AgreementId, &'a Agreement)> {
-    agreements(configuration, host, invited, now)
-        .find(|(_, agreement)| agreement.answer == Answer::Yes && covers_kind(agreement, kind))
+    agreements(configuration, host, invited, now).find(|(_, agreement)| {
+        agreement.answer == Answer::Yes
+            && covers_kind(agreement, kind)
+            && agreement.talkgroups.contains(&request.talkgroup)
+            && agreement.direction.covers(request.direction)
+    })
 }
 
 /// The agreement, if any, that keeps a link of this talkgroup standing in an incident of this host.

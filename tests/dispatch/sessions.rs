@@ -179,6 +179,18 @@ fn a_written_yes_answers_at_once_and_says_which_agreement_it_was() {
 }
 
 #[test]
+fn of_several_agreements_each_answers_for_what_it_covers() {
+    let other = Agreement { talkgroups: [talkgroup("fd-2")].into(), ..agreed(Answer::Yes) };
+    let mut configured = with_agreement(with_template(), agreed(Answer::Yes));
+    // Before the other by name, and it covers nothing of this.
+    configured.agreements.insert(AgreementId::new("harbour").unwrap(), other);
+    let mut desk = Desk::new(configured);
+    desk.order("police", open_template());
+    let by = Actor::Agreement(AgreementId::new("mutual-aid").unwrap());
+    assert_eq!(desk.find("fd-1").expect("fire has said yes").link.grant.by, by);
+}
+
+#[test]
 fn an_agreement_answers_only_for_what_it_covers() {
     let cases: [(&str, fn(&mut Agreement)); 5] = [
         ("it asks", |a| a.answer = Answer::Ask),

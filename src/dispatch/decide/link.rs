@@ -27,7 +27,7 @@ pub(super) fn decide_link(
     link(draft, agency, incident, request, &actor, None)
 }
 
-/// An agreement links a talkgroup for its owner, within its own terms.
+/// An agreement that covers it links a talkgroup for its owner, within its own terms.
 pub(super) fn link_by_agreement(
     draft: &mut Draft<'_>,
     agency: &AgencyId,
@@ -35,10 +35,6 @@ pub(super) fn link_by_agreement(
     request: &LinkRequest,
     (id, agreement): (&AgreementId, &Agreement),
 ) -> Result<(), Refusal> {
-    let covered = agreement.talkgroups.contains(&request.talkgroup) && agreement.direction.covers(request.direction);
-    if !covered {
-        return Err(Refusal::NotYours { owner: agency.clone() });
-    }
     link(draft, agency, incident, request, &Actor::Agreement(id.clone()), Some(agreement))
 }
 

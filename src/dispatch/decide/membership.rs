@@ -54,22 +54,26 @@ pub(super) fn decide_invite(
     Ok(())
 }
 
-/// A written yes answers at once, if it covers at least one of the links that were proposed; otherwise it rings.
+/// A written yes answers at once, if it covers at least one of the links that were proposed; otherwise it rings. Each link
+/// is made under the first agreement that covers it.
 fn accept_by_agreement(draft: &mut Draft<'_>, incident_id: IncidentId, agency: &AgencyId) {
     let configuration = draft.state.configuration.clone();
     let Ok(found) = draft.incident(incident_id) else { return };
     let Some(invitation) = found.invitations.get(agency) else { return };
-    let yes = sharing::standing_yes(&configuration, &found.host, agency, &found.kind, draft.now.wall);
-    let Some((id, agreement)) = yes else { return };
+    let yes = |request: &LinkRequest| {
+        sharing::standing_yes(&configuration, &found.host, agency, (&found.kind, request), draft.now.wall)
+    };
+    let covered: Vec<_> = invitation.proposed.iter().filter_map(|request| Some((request, yes(request)?))).collect();
+    let Some((_, (first, _))) = covered.first() else { return };
     if draft.state.cuts.contains(&CutTarget::Agency(agency.clone())) {
         return;
     }
     let (before, recorded) = (draft.state.clone(), draft.records.len());
-    let accepted = Event::Accepted { incident: incident_id, agency: agency.clone(), by: Some(id.clone()) };
-    draft.push_as(Actor::Agreement(id.clone()), Stream::Incident(incident_id), accepted);
+    let accepted = Event::Accepted { incident: incident_id, agency: agency.clone(), by: Some((*first).clone()) };
+    draft.push_as(Actor::Agreement((*first).clone()), Stream::Incident(incident_id), accepted);
     let mut linked = false;
-    for request in &invitation.proposed {
-        linked |= link::link_by_agreement(draft, agency, incident_id, request, (id, agreement)).is_ok();
+    for (request, agreement) in covered {
+        linked |= link::link_by_agreement(draft, agency, incident_id, request, agreement).is_ok();
     }
     if !linked {
         draft.state = before;
