@@ -85,15 +85,16 @@ struct Start {
 impl Start {
     /// Reads the file; a faulty one leads to the last good one where there is a journal.
     fn read(path: &Path) -> Result<Self, RunFault> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|fault| RunFault::Configuration(format!("{}: {fault}", path.display())))?;
-        match config::parse(&text, &path.display().to_string()) {
-            Ok((settings, configuration, _warnings)) => {
+        let name = path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|fault| RunFault::Configuration(format!("{name}: {fault}")))?;
+        match config::text(&bytes, &name).and_then(|text| Ok((config::parse(text, &name)?, text))) {
+            Ok(((settings, configuration, _warnings), text)) => {
+                let text = text.to_owned();
                 Ok(Self { settings, configuration: Some(configuration), text, faults: Vec::new() })
             }
             Err(faults) => {
                 let rendered = config::render(&faults);
-                let last = last_good_of(&text)
+                let last = last_good_of(&String::from_utf8_lossy(&bytes))
                     .and_then(|text| config::parse(&text, LAST_GOOD).ok().map(|(settings, ..)| (settings, text)));
                 let Some((settings, text)) = last else { return Err(RunFault::Configuration(rendered)) };
                 eprintln!("{rendered}");
@@ -293,14 +294,13 @@ fn shard_limits(settings: &Settings) -> ShardLimits {
     }
 }
 
-/// Where the last good file lies when the present one is faulty: its folder may still be named in it.
+/// The last good file, when the present one is faulty. Its folder is the one that is still named in there: another
+/// folder is another daemon's. Only where none can be read it is the unit's, or the default.
 fn last_good_of(faulty: &str) -> Option<String> {
-    let named = toml::from_str::<toml::Table>(faulty)
-        .ok()
-        .and_then(|table| Some(PathBuf::from(table.get("server")?.as_table()?.get("data_dir")?.as_str()?)));
-    let state_directory = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
-    let places = named.into_iter().chain(state_directory).chain([PathBuf::from("/var/lib/crosspatch")]);
-    places.filter_map(|place| std::fs::read_to_string(place.join(LAST_GOOD)).ok()).next()
+    let place = config::data_dir(faulty)
+        .or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from("/var/lib/crosspatch"));
+    std::fs::read_to_string(place.join(LAST_GOOD)).ok()
 }
 
 /// Keeps a file that was adopted for a start with a faulty one.

@@ -14,8 +14,12 @@ mod county;
 mod daemon;
 #[path = "peers/ear.rs"]
 mod ear;
+#[path = "peers/faulty.rs"]
+mod faulty;
 #[path = "peers/hearing.rs"]
 mod hearing;
+#[path = "peers/many.rs"]
+mod many;
 #[path = "peers/mic.rs"]
 mod mic;
 #[path = "peers/ports.rs"]
@@ -135,10 +139,7 @@ fn who_cuts_himself_out_in_mid_burst_hears_nothing_more_of_it_until_he_links_aga
 fn a_daemon_killed_in_mid_burst_lets_the_talker_be_heard_again_without_any_command() {
     let mut county = County::new();
     CODECS.iter().for_each(|(agency, _)| county.agency(agency));
-    let mics = [
-        county.mic("opus", Tool::Ffmpeg, Codec::Opus),
-        county.mic("l16", Tool::GStreamer, Codec::L16),
-    ];
+    let mics = [county.mic("opus", Tool::Ffmpeg, Codec::Opus), county.mic("l16", Tool::GStreamer, Codec::L16)];
     let mut ears = [
         county.ear("pcmu", Tool::GStreamer, Codec::Pcmu),
         county.ear("pcmu", Tool::Ffmpeg, Codec::Pcmu),

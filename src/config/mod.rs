@@ -25,7 +25,7 @@ mod settings;
 mod value;
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -53,8 +53,19 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
     let mut bytes = Vec::new();
     let read = file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| unreadable(format!("cannot read the file: {error}")))?;
-    let text = String::from_utf8(bytes).map_err(|_| unreadable("the file is not UTF-8 text".into()))?;
-    parse(&text, &name)
+    parse(text(&bytes, &name)?, &name)
+}
+
+/// What a file holds, as text; the name is only for faults.
+pub fn text<'b>(bytes: &'b [u8], file_name: &str) -> Result<&'b str, Vec<Fault>> {
+    std::str::from_utf8(bytes).map_err(|_| Faults::alone(file_name, "the file is not UTF-8 text".into()))
+}
+
+/// Where a text keeps its journal, also if it has faults elsewhere.
+pub fn data_dir(text: &str) -> Option<PathBuf> {
+    let (root, _) = DeTable::parse_recoverable(text);
+    let server = root.get_ref().get("server")?.get_ref().as_table()?;
+    Some(PathBuf::from(server.get("data_dir")?.get_ref().as_str()?))
 }
 
 /// Parses a text; the name is only for faults. Pure: the same text gives the same answer everywhere.

@@ -111,6 +111,7 @@ pub fn lines(current: &Configuration, records: &[Recorded]) -> Vec<String> {
             Event::Declined { incident, agency, .. } | Event::Removed { incident, agency } => {
                 lines.push(format!("now: takes {agency} out of incident {}", incident.spoken()));
             }
+            Event::AlarmCleared { .. } => lines.push("when recorded: the file counts as repaired".to_owned()),
             Event::Closed { incident } => lines.push(format!("now: closes incident {}", incident.spoken())),
             other => lines.push(format!("now: {other:?}")),
         }

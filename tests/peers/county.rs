@@ -30,17 +30,19 @@ impl County {
         let store = folder.path().join("store");
         let text = format!(
             "[server]\nnode = \"peers\"\ndata_dir = {store:?}\nhttp = \"127.0.0.1:0\"\nlog = \"info\"\n\n\
-             [policy]\nincidents_max = 200\n\n"
+             [policy]\nincidents_max = 250\n\n\
+             [[token]]\nuser = \"admin\"\nrole = \"admin\"\nsha256 = \"{}\"\n\n",
+            digest("admin")
         );
         Self { folder, text, agencies: Vec::new() }
     }
 
     /// An agency, its token (its own name) and its talkgroup `NAME-1`.
     pub fn agency(&mut self, name: &str) {
-        let digest: String = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest(name);
         let _ = write!(
             self.text,
-            "[[agency]]\nid = \"{name}\"\ncontact_24h = \"+1 555 0100\"\nincidents_max = 200\nlinks_max = 1000\n\n\
+            "[[agency]]\nid = \"{name}\"\ncontact_24h = \"+1 555 0100\"\nincidents_max = 250\nlinks_max = 1000\n\n\
              [[token]]\nuser = \"{name}-desk\"\nrole = \"dispatcher\"\nagency = \"{name}\"\nsha256 = \"{digest}\"\n\n"
         );
         self.talkgroup(name, &format!("{name}-1"));
@@ -49,6 +51,16 @@ impl County {
 
     pub fn talkgroup(&mut self, agency: &str, name: &str) {
         let _ = write!(self.text, "[[talkgroup]]\nid = \"{name}\"\nagency = \"{agency}\"\nannounce = \"off\"\n\n");
+    }
+
+    /// The first two agencies agree in writing that each accepts the other's invitations at once.
+    pub fn agreement(&mut self, id: &str, talkgroups: &[String]) {
+        let [first, second, ..] = &self.agencies[..] else { panic!("two agencies agree") };
+        let _ = write!(
+            self.text,
+            "[[agreement]]\nid = \"{id}\"\nbetween = [\"{first}\", \"{second}\"]\n\
+             talkgroups = {talkgroups:?}\nanswer = \"yes\"\n\n"
+        );
     }
 
     /// A gateway of a talkgroup with one fixed peer; the port where the daemon listens for it.
@@ -122,6 +134,11 @@ pub fn open(desk: &Desk, title: &str, invite: Vec<AgencyId>, links: Vec<LinkRequ
         .iter()
         .find_map(|event| if let Event::IncidentOpened { incident, .. } = event { Some(*incident) } else { None });
     opened.expect("an incident was opened")
+}
+
+/// What the file knows of a token.
+fn digest(token: &str) -> String {
+    Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A talkgroup both ways, heard also by agencies that come later.

@@ -29,8 +29,7 @@ impl Daemon {
     /// Starts it on the file and waits until it is ready.
     pub fn start(config: &Path) -> Self {
         let (child, lines) = spawn(config);
-        let mut daemon =
-            Self { child, lines, log: Vec::new(), config: config.to_owned(), url: String::new() };
+        let mut daemon = Self { child, lines, log: Vec::new(), config: config.to_owned(), url: String::new() };
         daemon.wait_until_ready();
         daemon
     }
@@ -52,7 +51,8 @@ impl Daemon {
 
     fn wait_until_ready(&mut self) {
         let ready = self.wait_for_line("ready", |line| line.contains("http=") && line.contains("ready"));
-        let address = ready.split_once("http=").expect("it says where").1.split_whitespace().next().expect("an address");
+        let address =
+            ready.split_once("http=").expect("it says where").1.split_whitespace().next().expect("an address");
         self.url = format!("http://{address}");
     }
 
@@ -137,6 +137,12 @@ impl Desk {
             Answer::Done { records } => records.into_iter().map(|recorded| recorded.event).collect(),
             Answer::EffectiveNotRecorded { cause, .. } => panic!("{command:?} was not recorded: {cause}"),
         }
+    }
+
+    /// Has the daemon read its file again.
+    pub fn reload(&self) {
+        let post = self.agent.post(format!("{}/api/v1/reload", self.url)).header("authorization", &self.token);
+        let _: serde_json::Value = self.read(post.send_empty().unwrap());
     }
 
     pub fn roster(&self) -> Roster {

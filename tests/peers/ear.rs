@@ -32,9 +32,7 @@ impl Ear {
     /// Listens on a port of loopback; `folder` takes the SDP.
     pub fn start(tool: Tool, codec: Codec, port: u16, folder: &Path) -> Self {
         let name = format!("{tool:?} ear {codec:?}");
-        let run = |words: String, input: Stdio| {
-            Running::start(&name, &words.split(' ').collect::<Vec<&str>>(), input)
-        };
+        let run = |words: String, input: Stdio| Running::start(&name, &words.split(' ').collect::<Vec<&str>>(), input);
         let mut programs = Vec::new();
         match (tool, codec) {
             (Tool::Ffmpeg, _) => programs.push(run(ffmpeg(codec, port, folder), Stdio::null())),

@@ -64,8 +64,7 @@ impl Mic {
     /// Waits until all of it has been said.
     pub fn wait_until_said(&self) {
         let waiting = self.air.waiting.lock().unwrap();
-        let (waiting, _) =
-            self.air.said.wait_timeout_while(waiting, PATIENCE, |waiting| !waiting.is_empty()).unwrap();
+        let (waiting, _) = self.air.said.wait_timeout_while(waiting, PATIENCE, |waiting| !waiting.is_empty()).unwrap();
         assert!(waiting.is_empty(), "the microphone does not take what is said");
     }
 

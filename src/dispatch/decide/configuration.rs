@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::command::{Command, Principal};
 use crate::domain::configuration::{Agreement, Answer, Configuration, Patchable};
-use crate::domain::event::{Event, Stream};
+use crate::domain::event::{Alarm, Event, Stream};
 use crate::domain::id::{AgencyId, IncidentId, LinkId};
 use crate::domain::incident::{Actor, Grant, UnlinkCause};
 use crate::domain::refusal::Refusal;
@@ -32,7 +32,9 @@ pub(super) fn decide_adopt(draft: &mut Draft<'_>, who: &Principal, command: &Com
     let known = |agency: &AgencyId| draft.state.proposals.get(agency).map(|proposal| &*proposal.configuration);
     let proposed_already = what.keys().all(|agency| known(agency) == Some(wanted))
         && draft.state.proposals.keys().all(|agency| what.contains_key(agency));
-    if adopted == *current && proposed_already {
+    // A file that can be adopted is a file that was repaired.
+    let repaired = draft.state.alarms.iter().find(|alarm| matches!(alarm, Alarm::ConfigurationFaulty { .. })).cloned();
+    if adopted == *current && proposed_already && repaired.is_none() {
         return Err(Refusal::NothingToDo);
     }
     end_disallowed(draft, &narrowed);
@@ -42,6 +44,9 @@ pub(super) fn decide_adopt(draft: &mut Draft<'_>, who: &Principal, command: &Com
     if adopted != narrowed {
         end_disallowed(draft, &adopted);
         draft.push(Stream::Node, Event::ConfigurationAdopted { configuration: Box::new(adopted) });
+    }
+    if let Some(alarm) = repaired {
+        draft.push(Stream::Node, Event::AlarmCleared { alarm });
     }
     let withdrawn: Vec<AgencyId> = draft.state.proposals.keys().filter(|a| !what.contains_key(a)).cloned().collect();
     for agency in withdrawn {
