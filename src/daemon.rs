@@ -22,7 +22,7 @@ use crate::domain::id::UserId;
 use crate::domain::incident::Actor;
 use crate::io::control_link::ControlLink;
 use crate::io::control_task::{self, ControlEnds, ControlParts};
-use crate::io::journal::NotRecorded;
+use crate::io::journal::{NotRecorded, RecoveryReport, SetAside};
 use crate::io::media::stats::ShardStats;
 use crate::io::store::{Recovered, Store};
 use crate::io::{clock, log, media};
@@ -106,8 +106,8 @@ impl Start {
     async fn run(self, path: &Path) -> Result<(), RunFault> {
         let (mut store, mut recovered) = Store::open(&self.settings.data_dir, self.settings.journal_strict)
             .map_err(|fault| RunFault::Journal(fault.to_string()))?;
-        report_recovery(&recovered);
         record_start_alarms(&mut store, &mut recovered, self.faults.len()).await?;
+        report_recovery(&recovered);
         let flags = PipeFlags::NONBLOCK | PipeFlags::CLOEXEC;
         let (told, tell) = pipe_with(flags).map_err(system("pipe"))?;
         let count = shard_count(&self.settings);
@@ -239,21 +239,35 @@ fn report_recovery(recovered: &Recovered) {
     let report = &recovered.report;
     let took_ms = recovered.took.as_millis() as u64;
     tracing::info!(replayed = recovered.replayed, took_ms, epoch = report.epoch, "journal recovered");
-    if !report.is_whole() {
-        tracing::error!(?report, "the journal was damaged: cross-agency legs stay muted until it is looked at");
+    if report.torn_bytes > 0 || report.unanswered > 0 {
+        let (torn_bytes, unanswered) = (report.torn_bytes, report.unanswered);
+        tracing::warn!(torn_bytes, unanswered, "the last end was sudden: a torn tail is cut, nothing answered is lost");
+    }
+    if recovered.state.alarms.iter().any(Alarm::is_loss) {
+        tracing::error!(
+            ?report,
+            "the journal lost history: nothing crosses agency borders until `crosspatch confirm loss`"
+        );
+    } else if !report.is_whole() {
+        tracing::warn!(?report, "the journal is not whole; what it lost has been confirmed");
     }
 }
 
-/// Raises and clears what only a start can know: a faulty file, streams set aside. Durable before routes are made.
+/// Raises and clears what only a start can know: a faulty file, history that is lost. Durable before routes are made.
 async fn record_start_alarms(store: &mut Store, recovered: &mut Recovered, faults: usize) -> Result<(), RunFault> {
-    let set_aside = recovered.report.set_aside.iter();
-    let mut stand: BTreeSet<Alarm> =
-        set_aside.map(|aside| Alarm::StreamSetAside { stream: aside.stream.to_string() }).collect();
+    let RecoveryReport { set_aside, missing, cut, .. } = &recovered.report;
+    let aside = |aside: &SetAside| Alarm::StreamSetAside { stream: aside.stream.to_string(), number: aside.number };
+    let mut stand: BTreeSet<Alarm> = set_aside.iter().map(aside).collect();
+    stand.extend(missing.iter().map(|(first, last)| Alarm::RecordsLost { first: *first, last: *last }));
+    stand.extend(cut.map(|cut| Alarm::RecordsLost { first: cut.found + 1, last: cut.answered }));
+    stand.retain(|loss| !recovered.state.losses_confirmed.contains(loss));
     if faults > 0 {
         stand.insert(Alarm::ConfigurationFaulty { faults: faults as u32 });
     }
+    // That records are lost is found once; it stands until somebody confirms it.
     let ours = |alarm: &&Alarm| matches!(alarm, Alarm::StreamSetAside { .. } | Alarm::ConfigurationFaulty { .. });
     let known: BTreeSet<Alarm> = recovered.state.alarms.iter().filter(ours).cloned().collect();
+    stand.retain(|alarm| known.contains(alarm) || !recovered.state.alarms.contains(alarm));
     let raised = stand.difference(&known).map(|alarm| Event::AlarmRaised { alarm: alarm.clone() });
     let cleared = known.difference(&stand).map(|alarm| Event::AlarmCleared { alarm: alarm.clone() });
     let at = clock::now();

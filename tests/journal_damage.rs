@@ -437,6 +437,21 @@ fn what_lies_before_a_snapshot_that_the_caller_cannot_read_is_verified() {
 }
 
 #[test]
+fn a_snapshot_that_does_not_parse_is_passed_over_and_what_lies_before_it_is_verified() {
+    let dir = scratch();
+    let (journal, _) = open_as_daemon(dir.path());
+    fill(&journal, 2, 4, 10);
+    snapshot(&journal, 7);
+    drop(journal);
+    tamper(dir.path(), "UPDATE record SET actor = 'mallory' WHERE position = 2");
+    let parses: fn(&[u8]) -> bool = |bytes| bytes.starts_with(b"{");
+    let options = JournalOptions { snapshot_parses: Some(parses), ..JournalOptions::default() };
+    let (journal, report) = Journal::open(DataDir::claim(dir.path()).unwrap(), options).unwrap();
+    assert_eq!(report.broken, vec![ChainBreak { stream: incident(1), seq: 1, what: BreakKind::Altered }]);
+    assert_eq!(journal.load_snapshot().unwrap(), None);
+}
+
+#[test]
 fn a_repair_keeps_good_snapshots_unless_it_sets_a_stream_aside() {
     let dir = scratch();
     let (journal, _) = open_as_daemon(dir.path());

@@ -153,6 +153,7 @@ fn confirm(verb: ConfirmVerb, client: &Client, json: bool) -> Result<String, Cli
             ask(client, &Command::Confirm { link, receive, transmit }, json)
         }
         ConfirmVerb::Change { agency } => ask(client, &Command::ConfirmChange { agency }, json),
+        ConfirmVerb::Loss { reason } => ask(client, &Command::ConfirmLoss { reason }, json),
     }
 }
 

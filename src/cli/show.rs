@@ -288,7 +288,14 @@ fn cut(target: &CutTarget) -> String {
 pub(super) fn alarm(alarm: &Alarm) -> String {
     match alarm {
         Alarm::JournalFailing { cause } => format!("The journal does not record: {cause}. Nothing new is granted."),
-        Alarm::StreamSetAside { stream } => format!("The journal's stream {stream} is damaged; its links are muted."),
+        Alarm::StreamSetAside { stream, .. } => {
+            format!("The journal's stream {stream} is damaged: nothing crosses agency borders until that is confirmed.")
+        }
+        Alarm::RecordsLost { first, last } => {
+            format!(
+                "The journal lost records {first} to {last}: nothing crosses agency borders until that is confirmed."
+            )
+        }
         Alarm::ConfigurationFaulty { faults } => {
             format!("The configuration file has {faults} faults; the last good one is in force.")
         }

@@ -135,6 +135,12 @@ pub(super) enum ConfirmVerb {
     },
     /// What a changed configuration would widen is wanted
     Change { agency: AgencyId },
+    /// What the journal lost has been looked at: audio crosses agency borders again. For administrators
+    Loss {
+        /// Who looked, at what, and whom they called; kept in the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 /// Offline work on the journal.

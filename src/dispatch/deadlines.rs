@@ -194,7 +194,10 @@ fn obsolete_at(state: &State, live: &Live, alarm: &Alarm) -> Option<MonoTime> {
         Alarm::PositionLost { agency } => {
             gone(state.configuration.agencies.get(agency).is_none_or(|a| a.responsible.is_none()))
         }
-        Alarm::JournalFailing { .. } | Alarm::StreamSetAside { .. } | Alarm::ConfigurationFaulty { .. } => None,
+        Alarm::JournalFailing { .. }
+        | Alarm::StreamSetAside { .. }
+        | Alarm::RecordsLost { .. }
+        | Alarm::ConfigurationFaulty { .. } => None,
     }
 }
 

@@ -59,6 +59,7 @@ pub fn effect(state: &State, event: &Event) -> Effect {
         | Event::ChangeWithdrawn { .. } => Effect::Takes,
         Event::ChangeProposed { .. }
         | Event::ChangeConfirmed { .. }
+        | Event::LossConfirmed { .. }
         | Event::AlarmCleared { .. }
         | Event::IncidentOpened { .. }
         | Event::PatchAdded { .. }
@@ -105,7 +106,7 @@ pub fn touches_routes(event: &Event) -> bool {
         | Event::CutLifted { .. }
         | Event::PositionStaffed { .. }
         | Event::PositionLost { .. }
-        // A broken stream mutes what crosses borders.
+        // Lost history mutes what crosses borders.
         | Event::AlarmRaised { .. }
         | Event::AlarmCleared { .. } => true,
         Event::Started { .. }
@@ -113,6 +114,7 @@ pub fn touches_routes(event: &Event) -> bool {
         | Event::ClockStepped { .. }
         | Event::ChangeProposed { .. }
         | Event::ChangeConfirmed { .. }
+        | Event::LossConfirmed { .. }
         | Event::ChangeWithdrawn { .. }
         | Event::Invited { .. }
         | Event::InvitationEscalated { .. }

@@ -42,6 +42,9 @@ pub fn evolve(state: &mut State, recorded: &Recorded) {
         Event::AlarmCleared { alarm } => {
             state.alarms.remove(alarm);
         }
+        Event::LossConfirmed { alarm, .. } => {
+            state.losses_confirmed.insert(alarm.clone());
+        }
         event @ (Event::IncidentOpened { .. }
         | Event::PatchAdded { .. }
         | Event::PatchClosed { .. }

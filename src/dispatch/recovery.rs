@@ -83,6 +83,7 @@ impl State {
             cuts: _,
             positions,
             alarms: _,
+            losses_confirmed: _,
             talking,
             partings,
             epoch: _,

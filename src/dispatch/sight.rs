@@ -79,7 +79,7 @@ impl Sight {
     #[expect(clippy::wildcard_enum_match_arm, reason = "what a node's stream does not hold is nobody's to see")]
     fn shows_of_node(&self, state: &State, event: &Event) -> bool {
         match event {
-            Event::Started { .. } | Event::Stopped | Event::ClockStepped { .. } => true,
+            Event::Started { .. } | Event::Stopped | Event::ClockStepped { .. } | Event::LossConfirmed { .. } => true,
             // Without the configuration itself (`veiled`); that it changed is everybody's business.
             Event::ConfigurationAdopted { .. } => true,
             Event::ChangeProposed { agency, .. }

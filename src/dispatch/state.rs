@@ -39,6 +39,8 @@ pub struct State {
     pub positions: BTreeMap<AgencyId, Position>,
     /// Raised and not cleared.
     pub alarms: BTreeSet<Alarm>,
+    /// Losses of the journal that a person has confirmed: they are not alarmed about again.
+    pub losses_confirmed: BTreeSet<Alarm>,
     /// Bursts that hold the floor of an incident's patch; outlives the patch until the burst's end is known.
     pub talking: BTreeMap<BurstId, BTreeMap<PatchId, Talking>>,
     /// Who was lately linked with whom.

@@ -446,7 +446,8 @@ pub fn concerns(state: &State, alarm: &Alarm, agency: Option<&AgencyId>) -> bool
         })
     };
     match alarm {
-        Alarm::JournalFailing { .. } | Alarm::ShardRebuilt { .. } | Alarm::StreamSetAside { .. } => true,
+        Alarm::JournalFailing { .. } | Alarm::ShardRebuilt { .. } => true,
+        Alarm::StreamSetAside { .. } | Alarm::RecordsLost { .. } => true,
         Alarm::ConfigurationFaulty { .. } => true,
         Alarm::GatewayLost { gateway } | Alarm::StuckReceiver { gateway } | Alarm::NoiseWithoutSpeech { gateway } => {
             of_gateway(gateway)

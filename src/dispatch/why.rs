@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::event::Alarm;
 use crate::domain::floor::{Denial, MissCause};
 use crate::domain::id::{PortId, TalkgroupId};
 use crate::domain::incident::UnlinkCause;
@@ -182,11 +183,9 @@ fn link_causes(state: &State, talker: &PlacedLink<'_>, listener: &PlacedLink<'_>
             ));
         }
     }
-    if state.alarms.iter().any(|alarm| matches!(alarm, crate::domain::event::Alarm::StreamSetAside { .. })) {
-        causes.push(rule(
-            "journal_damaged",
-            "The journal was damaged; cross-agency audio is muted until it is looked at.".to_owned(),
-        ));
+    if state.alarms.iter().any(Alarm::is_loss) {
+        let sentence = "The journal lost history: nothing crosses agency borders until an administrator confirms that.";
+        causes.push(rule("journal_damaged", sentence.to_owned()));
     }
 }
 

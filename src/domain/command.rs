@@ -205,4 +205,9 @@ pub enum Command {
     ConfirmChange {
         agency: AgencyId,
     },
+    /// The host's administrator has seen what the journal lost: audio may cross agency borders again.
+    ConfirmLoss {
+        /// Who looked, at what, and whom they called.
+        reason: String,
+    },
 }

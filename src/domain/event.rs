@@ -86,6 +86,11 @@ pub enum Event {
     AlarmCleared {
         alarm: Alarm,
     },
+    /// An administrator has seen what this alarm says is lost.
+    LossConfirmed {
+        alarm: Alarm,
+        reason: String,
+    },
 
     // An incident's life.
     IncidentOpened {
@@ -310,9 +315,17 @@ pub enum Alarm {
     JournalFailing {
         cause: String,
     },
-    /// A stream's chain is broken; its links are muted.
+    /// A stream's chain is broken and it lies aside: nothing crosses agency borders until its loss is confirmed.
     StreamSetAside {
         stream: String,
+        /// A new stream of the same name has another.
+        #[serde(default)]
+        number: i64,
+    },
+    /// Records from one position to another were answered once and are gone: the same.
+    RecordsLost {
+        first: u64,
+        last: u64,
     },
     /// Running on the configuration of the journal because the file is faulty.
     ConfigurationFaulty {
@@ -344,4 +357,23 @@ pub enum Alarm {
     PositionLost {
         agency: AgencyId,
     },
+}
+
+impl Alarm {
+    /// Whether history is lost: what was taken may be among it, so nothing crosses agency borders while it stands.
+    pub const fn is_loss(&self) -> bool {
+        match self {
+            Alarm::StreamSetAside { .. } | Alarm::RecordsLost { .. } => true,
+            Alarm::JournalFailing { .. }
+            | Alarm::ConfigurationFaulty { .. }
+            | Alarm::ShardRebuilt { .. }
+            | Alarm::GatewayLost { .. }
+            | Alarm::NoTransmitter { .. }
+            | Alarm::StuckReceiver { .. }
+            | Alarm::NoiseWithoutSpeech { .. }
+            | Alarm::PingPong { .. }
+            | Alarm::EmergencyUnacknowledged { .. }
+            | Alarm::PositionLost { .. } => false,
+        }
+    }
 }

@@ -56,7 +56,9 @@ impl Store {
     /// The same with other options: tests make storage slow or failing here.
     pub fn open_with(data_dir: &Path, options: JournalOptions) -> Result<(Self, Recovered), OpenFault> {
         let began = stopwatch();
-        let options = JournalOptions { snapshot_schema: Some(SNAPSHOT_SCHEMA), ..options };
+        let parses = |bytes: &[u8]| serde_json::from_slice::<State>(bytes).is_ok();
+        let options =
+            JournalOptions { snapshot_schema: Some(SNAPSHOT_SCHEMA), snapshot_parses: Some(parses), ..options };
         let (journal, report) = Journal::open(DataDir::claim(data_dir)?, options)?;
         let mut store = Self { journal: Arc::new(journal), last_seqs: BTreeMap::new(), since_snapshot: 0 };
         let (state, replayed) = store.reader().read_state().map_err(|fault| OpenFault::Damaged(fault.to_string()))?;
@@ -137,9 +139,11 @@ impl Store {
 impl StoreReader {
     /// State as the journal has it, and how many events were replayed for it.
     pub fn read_state(&self) -> Result<(State, u64), ReadFault> {
-        let snapshot = self.journal.load_snapshot()?;
-        let from_snapshot = snapshot
-            .and_then(|snapshot| Some((serde_json::from_slice::<State>(&snapshot.bytes).ok()?, snapshot.position)));
+        let read = |snapshot: Snapshot| match serde_json::from_slice(&snapshot.bytes) {
+            Ok(state) => Ok((state, snapshot.position)),
+            Err(fault) => Err(ReadFault(format!("the snapshot at {}: {fault}", snapshot.position))),
+        };
+        let from_snapshot: Option<(State, u64)> = self.journal.load_snapshot()?.map(read).transpose()?;
         let (mut state, position) = from_snapshot.unwrap_or_default();
         let mut replayed = 0;
         for record in self.journal.read_all(position + 1)? {

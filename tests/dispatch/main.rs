@@ -7,6 +7,7 @@
 mod control;
 mod ears;
 mod life;
+mod loss;
 mod plan;
 mod recovery;
 mod refusals;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::command::{Command, Principal};
+use crate::domain::command::Principal;
 use crate::domain::configuration::{Agreement, Answer, Configuration, Patchable};
 use crate::domain::event::{Alarm, Event, Stream};
 use crate::domain::id::{AgencyId, IncidentId, LinkId};
@@ -14,12 +14,7 @@ use super::super::{plan, sharing};
 use super::Draft;
 
 /// An administrator adopts a file. What ends, ends first, so that nothing narrows only once it is journalled.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the caller sends Adopt only")]
-pub(super) fn decide_adopt(draft: &mut Draft<'_>, who: &Principal, command: &Command) -> Result<(), Refusal> {
-    let wanted = match command {
-        Command::Adopt { configuration } => &**configuration,
-        _ => return Err(Refusal::NotAllowed { needs: "the role of a dispatcher".to_owned() }),
-    };
+pub(super) fn decide_adopt(draft: &mut Draft<'_>, who: &Principal, wanted: &Configuration) -> Result<(), Refusal> {
     let current = draft.state.configuration.clone();
     let narrowed = plan::merge(&current, wanted, &|_| false);
     let adopted = plan::merge(&current, wanted, &|agency| who.agency.as_ref() == Some(agency));

@@ -8,6 +8,7 @@ mod cut;
 mod emergency;
 mod incident;
 mod link;
+mod loss;
 mod membership;
 
 pub use link::STANDING_LEASE_S;
@@ -38,7 +39,7 @@ pub fn decide(
     let mut draft = Draft { state: state.clone(), actor, now, entropy, records: Vec::new() };
     match agency {
         Some(agency) => decide_for(&mut draft, &agency, who, command)?,
-        None => configuration::decide_adopt(&mut draft, who, command)?,
+        None => decide_for_host(&mut draft, who, command)?,
     }
     Ok(draft.records)
 }
@@ -46,8 +47,8 @@ pub fn decide(
 /// The agency that a dispatcher commands; none for an administrator, who commands none.
 fn may_ask(state: &State, command: &Command, who: &Principal) -> Result<Option<AgencyId>, Refusal> {
     let needs = |what: &str| Refusal::NotAllowed { needs: what.to_owned() };
-    let adopts = matches!(command, Command::Adopt { .. });
-    match (who.role, adopts) {
+    let of_host = matches!(command, Command::Adopt { .. } | Command::ConfirmLoss { .. });
+    match (who.role, of_host) {
         (Role::Admin, true) => Ok(None),
         (Role::Observer | Role::Dispatcher, true) => Err(needs("the role of an administrator")),
         (Role::Observer | Role::Admin, false) => Err(needs("the role of a dispatcher")),
@@ -58,6 +59,16 @@ fn may_ask(state: &State, command: &Command, who: &Principal) -> Result<Option<A
             }
             Ok(Some(agency))
         }
+    }
+}
+
+/// What an administrator may do: nothing to any agency's audio, but see to the file and to the journal.
+#[expect(clippy::wildcard_enum_match_arm, reason = "may_ask() lists which commands come here")]
+fn decide_for_host(draft: &mut Draft<'_>, who: &Principal, command: &Command) -> Result<(), Refusal> {
+    match command {
+        Command::Adopt { configuration } => configuration::decide_adopt(draft, who, configuration),
+        Command::ConfirmLoss { reason } => loss::decide_confirm(draft, reason),
+        _ => Err(Refusal::NotAllowed { needs: "the role of a dispatcher".to_owned() }),
     }
 }
 
@@ -107,7 +118,9 @@ fn decide_for(draft: &mut Draft<'_>, agency: &AgencyId, who: &Principal, command
         Command::Restore { target } => cut::decide_restore(draft, agency, target),
         Command::Beat { position } => emergency::decide_beat(draft, agency, position),
         Command::ConfirmChange { agency: whose } => configuration::decide_confirm(draft, agency, whose),
-        Command::Adopt { .. } => Err(Refusal::NotAllowed { needs: "the role of an administrator".to_owned() }),
+        Command::Adopt { .. } | Command::ConfirmLoss { .. } => {
+            Err(Refusal::NotAllowed { needs: "the role of an administrator".to_owned() })
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub fn compile(state: &State, shards: u8) -> RouteTable {
         table.groups.push(GroupSpec { group: GroupId::of_talkgroup(talkgroup), transmit });
         push_home_patch(&mut table, configuration, talkgroup, &homes, shards);
     }
-    let muted = state.alarms.iter().any(|alarm| matches!(alarm, Alarm::StreamSetAside { .. }));
+    let muted = state.alarms.iter().any(Alarm::is_loss);
     for incident in state.incidents.values() {
         for (patch_id, patch) in &incident.patches {
             push_patch(&mut table, state, incident, *patch_id, patch, &homes, shards);

@@ -53,6 +53,7 @@ use files::Files;
 use queue::{Queue, Request};
 use reader::Order;
 use recovery::Wanted;
+use snapshot::Usable;
 use sql::Store;
 use subscription::Board;
 
@@ -67,6 +68,8 @@ pub struct JournalOptions {
     /// The schema of the snapshots the caller can read; others are no snapshots to it, and what lies before them is
     /// verified because it will be replayed. `None`: any.
     pub snapshot_schema: Option<u32>,
+    /// Whether the caller can read a snapshot of that schema; as above for one it cannot. `None`: it can.
+    pub snapshot_parses: Option<fn(&[u8]) -> bool>,
     /// Appends and snapshots that may wait for the writer.
     pub queue_max: usize,
     /// The file may not grow beyond this; at the limit commits fail as on a full disk.
@@ -77,8 +80,15 @@ pub struct JournalOptions {
 
 impl Default for JournalOptions {
     fn default() -> Self {
-        let (on_damage, verify_all) = (OnDamage::SetAside, false);
-        Self { on_damage, verify_all, snapshot_schema: None, queue_max: QUEUE_MAX, size_max_bytes: None, gate: None }
+        Self {
+            on_damage: OnDamage::SetAside,
+            verify_all: false,
+            snapshot_schema: None,
+            snapshot_parses: None,
+            queue_max: QUEUE_MAX,
+            size_max_bytes: None,
+            gate: None,
+        }
     }
 }
 
@@ -87,7 +97,7 @@ pub struct Journal {
     queue: Queue,
     files: Files,
     board: Arc<Board>,
-    snapshot_schema: Option<u32>,
+    usable: Usable,
     /// Held until the writer has ended: fields drop in this order.
     _dir: DataDir,
 }
@@ -102,14 +112,16 @@ impl Journal {
     /// Recovers, raises the epoch and starts the writer.
     pub fn open(dir: DataDir, options: JournalOptions) -> Result<(Self, RecoveryReport), OpenFault> {
         let files = Files::of(dir.path());
-        let JournalOptions { on_damage, verify_all, snapshot_schema, queue_max, size_max_bytes, gate } = options;
-        let recovered = recovery::recover(&dir, Wanted { on_damage, verify_all, snapshot_schema, size_max_bytes })?;
+        let JournalOptions { on_damage, verify_all, snapshot_schema, snapshot_parses, queue_max, size_max_bytes, gate } =
+            options;
+        let usable = Usable { schema: snapshot_schema, parses: snapshot_parses };
+        let recovered = recovery::recover(&dir, Wanted { on_damage, verify_all, usable, size_max_bytes })?;
         let report = recovered.report.clone();
         let board = Arc::new(Board::default());
         board.post(report.last_position);
         let queue = Queue::start(recovered, files.clone(), queue_max, gate, Arc::clone(&board))
             .map_err(|e| OpenFault::Storage(format!("the writer cannot start: {e}")))?;
-        Ok((Self { queue, files, board, snapshot_schema, _dir: dir }, report))
+        Ok((Self { queue, files, board, usable, _dir: dir }, report))
     }
 
     /// Appends to one stream if it is where the author believes it to be.
@@ -188,9 +200,9 @@ impl Journal {
         self.queue.push(Request::Snapshot { snapshot, answer })?;
         Ok(ticket)
     }
-    /// The newest snapshot that is what was written, of the schema that was asked for at opening.
+    /// The newest snapshot that is what was written, and that the caller can read as it said at opening.
     pub fn load_snapshot(&self) -> Result<Option<Snapshot>, ReadFault> {
-        Ok(self.reader()?.good_snapshot(self.snapshot_schema)?)
+        Ok(self.reader()?.good_snapshot(self.usable)?)
     }
 
     /// Alarm, counters and queue.

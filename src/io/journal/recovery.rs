@@ -9,6 +9,7 @@ use super::files::{Files, length, wal_of};
 use super::format::{PAGE_BYTES, judge_header};
 use super::row::StreamRow;
 use super::salvage::{Salvage, finish_switch};
+use super::snapshot::Usable;
 use super::sql::{SqlFault, Store};
 use super::stream::Stream;
 use super::walk::{self, Walk};
@@ -25,7 +26,8 @@ pub enum OnDamage {
     Refuse,
 }
 
-/// How the journal was found and what was done. The caller mutes cross-agency legs unless it is whole.
+/// How the journal was found and what was done. The caller mutes cross-agency legs unless it is
+/// whole, until a person has seen what was lost and says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecoveryReport {
     /// This daemon.
@@ -89,7 +91,7 @@ pub(super) struct Recovered {
 pub(super) struct Wanted {
     pub on_damage: OnDamage,
     pub verify_all: bool,
-    pub snapshot_schema: Option<u32>,
+    pub usable: Usable,
     pub size_max_bytes: Option<u64>,
 }
 
@@ -164,7 +166,7 @@ fn examine(files: &Files, answered: u64, wanted: Wanted) -> Result<(Store, Walk)
         judge_header(&journal)?;
     }
     let store = Store::open(&journal, wanted.size_max_bytes)?;
-    let snapshot = if wanted.verify_all { None } else { store.good_snapshot(wanted.snapshot_schema)? };
+    let snapshot = if wanted.verify_all { None } else { store.good_snapshot(wanted.usable)? };
     let from = snapshot.map_or(1, |snapshot| snapshot.position + 1);
     let path = |from| walk::Path { from, known_last: 0, tolerant: false };
     let mut walk = Walk::take(&store, path(from), |_| Ok(()))?;

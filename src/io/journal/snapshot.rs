@@ -13,6 +13,20 @@ pub struct Snapshot {
     pub bytes: Vec<u8>,
 }
 
+/// Which snapshots their owner can read. What lies before all others is replayed, and so verified.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Usable {
+    pub schema: Option<u32>,
+    pub parses: Option<fn(&[u8]) -> bool>,
+}
+
+impl Usable {
+    pub(super) fn holds(&self, snapshot: &Snapshot) -> bool {
+        self.schema.is_none_or(|schema| snapshot.schema == schema)
+            && self.parses.is_none_or(|parses| parses(&snapshot.bytes))
+    }
+}
+
 impl Snapshot {
     /// What it is kept under: a snapshot that does not match is passed over.
     pub(super) fn digest(&self) -> Digest {

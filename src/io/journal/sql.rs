@@ -11,7 +11,7 @@ use super::fault::{OpenFault, ReadFault};
 use super::format::{FORMAT, PAGE_BYTES, SETTINGS, TABLES};
 use super::record::{Committed, IdempotencyKey, Record};
 use super::row::{Stored, StreamRow, answer, bytes, number, signed, stored, stream_row};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Usable};
 use super::stream::Stream;
 use crate::domain::id::NodeId;
 
@@ -303,11 +303,10 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The newest snapshot that is what was written, of one schema or of any.
-    pub(super) fn good_snapshot(&self, schema: Option<u32>) -> Result<Option<Snapshot>, SqlFault> {
-        let fits = |snapshot: &Snapshot| schema.is_none_or(|schema| snapshot.schema == schema);
+    /// The newest snapshot that is what was written and that its owner can use.
+    pub(super) fn good_snapshot(&self, usable: Usable) -> Result<Option<Snapshot>, SqlFault> {
         let good = |(snapshot, digest): (Snapshot, Digest)| (snapshot.digest() == digest).then_some(snapshot);
-        Ok(self.snapshots()?.into_iter().filter_map(good).find(fits))
+        Ok(self.snapshots()?.into_iter().filter_map(good).find(|snapshot| usable.holds(snapshot)))
     }
     /// Forgets every snapshot: they may hold state of a stream that is being set aside.
     pub(super) fn forget_snapshots(&self) -> Result<(), SqlFault> {
