@@ -5,11 +5,12 @@ use crosspatch::dispatch::routes::compile;
 use crosspatch::domain::audio::Gain;
 use crosspatch::domain::command::Command;
 use crosspatch::domain::configuration::{Agreement, Answer, Configuration, Patchable, Security};
-use crosspatch::domain::event::Event;
+use crosspatch::domain::event::{Alarm, Event, Recorded, Stream};
 use crosspatch::domain::floor::Priority;
 use crosspatch::domain::id::*;
-use crosspatch::domain::incident::{Direction, LinkRequest, UnlinkCause};
+use crosspatch::domain::incident::{Actor, Direction, LinkRequest, UnlinkCause};
 use crosspatch::domain::port::PeerRule;
+use crosspatch::domain::refusal::Refusal;
 
 use crate::rig::*;
 
@@ -187,4 +188,19 @@ fn a_lowered_cap_lowers_the_priority_of_what_is_linked() {
     adopt(&mut desk, changed(|c| c.talkgroups.get_mut(&talkgroup("pd-1")).unwrap().priority_max = Priority(2)));
     let link = desk.link_of("pd-1");
     assert!(compile(&desk.state, 2).legs.iter().filter(|leg| leg.link == link).all(|leg| leg.priority == Priority(2)));
+}
+
+#[test]
+fn a_good_file_ends_the_alarm_about_a_faulty_one_also_if_it_changes_nothing() {
+    for change in [false, true] {
+        let mut desk = Desk::new(configuration());
+        let alarm = Alarm::ConfigurationFaulty { faults: 3 };
+        let event = Event::AlarmRaised { alarm: alarm.clone() };
+        desk.record(vec![Recorded { stream: Stream::Node, actor: Actor::Recovery, at: desk.now, event }]);
+        let wanted = changed(|c| c.policy.recent_s += u32::from(change));
+        let told = adopt(&mut desk, wanted.clone());
+        assert!(told.contains(&Event::AlarmCleared { alarm }), "{told:?}");
+        assert_eq!(told.len() > 1, change, "{told:?}");
+        assert_eq!(desk.refuses(&admin(), Command::Adopt { configuration: Box::new(wanted) }), Refusal::NothingToDo);
+    }
 }
