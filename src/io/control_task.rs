@@ -22,12 +22,13 @@ use crate::domain::port::ShardId;
 use crate::domain::refusal::Refusal;
 use crate::domain::report::Report;
 use crate::domain::time::{FRAME, MonoTime, Now};
+use crate::io::answered::{Answered, Known, Span, key_of};
 use crate::io::clock;
 use crate::io::control_link::{
     Asked, COMMANDS_WAITING, ControlLink, HAPPENED_KEPT, HISTORY_WAITING, Happened, HistoryAsked, Seen,
 };
 use crate::io::gateway_book::GatewayBook;
-use crate::io::journal::{Committed, NotRecorded};
+use crate::io::journal::{Committed, IdempotencyKey, NotRecorded};
 use crate::io::media::{FromShard, ShardLink, ToShard};
 use crate::io::store::{Store, StoreReader};
 
@@ -49,8 +50,11 @@ pub struct ControlTask {
     shards: Vec<ShardLink>,
     backlog: Vec<VecDeque<ToShard>>,
     book: GatewayBook,
-    queue: VecDeque<(Ticket, Vec<Recorded>)>,
-    in_flight: Option<Ticket>,
+    queue: VecDeque<Queued>,
+    in_flight: Option<InFlight>,
+    /// The key of the command that is being decided.
+    asking: Option<IdempotencyKey>,
+    answered: Answered,
     /// Positions of committed records that are not published yet.
     positions: VecDeque<u64>,
     failing_since: Option<MonoTime>,
@@ -62,6 +66,19 @@ pub struct ControlTask {
     seen: watch::Sender<Arc<Seen>>,
     happened: broadcast::Sender<Happened>,
     changed: bool,
+}
+
+/// An append that waits for the one in flight.
+struct Queued {
+    ticket: Ticket,
+    records: Vec<Recorded>,
+    key: Option<IdempotencyKey>,
+}
+
+/// What the journal is committing.
+struct InFlight {
+    first: Ticket,
+    key: Option<IdempotencyKey>,
 }
 
 /// What the task's own helpers send it.
@@ -101,6 +118,7 @@ pub fn spawn(parts: ControlParts) -> std::io::Result<ControlEnds> {
     let told = pipe::Receiver::from_owned_fd(parts.told)?;
     let link = ControlLink { commands, seen: seen_by, happened: happened.clone(), history };
     tokio::spawn(serve_history(parts.store.reader(), history_asked));
+    let answers = parts.store.reader().answers().map_err(std::io::Error::other)?;
     let mut outputs = Vec::new();
     let count = parts.shards.len() as u8;
     let now = clock::now();
@@ -113,6 +131,8 @@ pub fn spawn(parts: ControlParts) -> std::io::Result<ControlEnds> {
         book: GatewayBook::new(parts.media_ports),
         queue: VecDeque::new(),
         in_flight: None,
+        asking: None,
+        answered: Answered::restore(answers),
         positions: VecDeque::new(),
         failing_since: None,
         rebuilt: false,
@@ -199,8 +219,36 @@ impl ControlTask {
         self.next_request += 1;
         let request = RequestId(self.next_request);
         let Asked { command, principal, idempotency_key, reply } = asked;
+        if let Some(key) = &idempotency_key {
+            let journals = key_of(&principal.user, key, &command);
+            // What control has seen since the start it answers itself, refusals too.
+            let known =
+                if self.control.remembers(&principal.user, key) { Known::New } else { self.answered.look(&journals) };
+            match known {
+                Known::New => self.asking = Some(journals),
+                Known::Answered(span) => return self.answer_again(span, reply),
+                Known::Other => return drop(reply.send(Err(Refusal::KeyReused))),
+            }
+        }
         self.waiting.insert(request, reply);
         self.feed(Input::Command { request, command, principal, idempotency_key });
+        self.asking = None;
+    }
+
+    /// Answers from the journal what was answered before the last start, on a thread that may wait for the disk.
+    fn answer_again(&self, span: Span, reply: oneshot::Sender<Result<Answer, Refusal>>) {
+        let reader = self.store.reader();
+        tokio::task::spawn_blocking(move || {
+            let found = reader.events_after(span.after, span.count).unwrap_or_else(|fault| {
+                tracing::error!(%fault, "a repeated command cannot be answered as the first time");
+                Vec::new()
+            });
+            let of_it = |(position, recorded)| (position <= span.after + span.count as u64).then_some(recorded);
+            let records: Vec<Recorded> = found.into_iter().filter_map(of_it).collect();
+            let whole = records.len() == span.count;
+            // Whoever asked may have hung up.
+            let _ = reply.send(if whole { Ok(Answer::Done { records }) } else { Err(Refusal::JournalFailing) });
+        });
     }
 
     fn take_reports(&mut self) {
@@ -221,8 +269,12 @@ impl ControlTask {
 
     fn take_inner(&mut self, message: Inner) {
         match message {
+            Inner::Committed(_, Ok(committed)) if committed.repeated => {
+                self.take_failure("a key was used before that nobody remembered; nothing was written");
+            }
             Inner::Committed(last, Ok(committed)) => {
-                self.in_flight = None;
+                let key = self.in_flight.take().and_then(|flight| flight.key);
+                key.into_iter().for_each(|key| self.answered.insert(key, &committed));
                 self.failing_since = None;
                 self.positions.extend(committed.first_position..=committed.last_position);
                 self.feed(Input::Committed { ticket: last });
@@ -246,7 +298,7 @@ impl ControlTask {
 
     /// The append in flight is lost and with it all that waited behind it.
     fn take_failure(&mut self, cause: &str) {
-        let Some(first) = self.in_flight.take() else { return };
+        let Some(InFlight { first, key: _ }) = self.in_flight.take() else { return };
         tracing::error!(cause, "the journal does not record; nothing new is granted, cuts still work");
         self.queue.clear();
         self.store.forget_sequences();
@@ -297,7 +349,10 @@ impl ControlTask {
                 match output {
                     Output::Orders { shard, batch } => self.order(shard, batch, now),
                     Output::CondemnShard { shard } => self.shards[usize::from(shard.0)].condemn(),
-                    Output::Append { ticket, records, idempotency_key: _ } => self.queue.push_back((ticket, records)),
+                    Output::Append { ticket, records, idempotency_key } => {
+                        let key = idempotency_key.and_then(|_| self.asking.take());
+                        self.queue.push_back(Queued { ticket, records, key });
+                    }
                     Output::Answer { request, outcome } => self.answer(request, outcome),
                     Output::Publish { records, durable } => self.tell(records, durable),
                     Output::RebuildFromJournal => self.rebuild(),
@@ -346,19 +401,20 @@ impl ControlTask {
         if self.in_flight.is_some() {
             return;
         }
-        let mut group = Vec::new();
-        let mut ends = None;
-        while let Some((ticket, records)) = self.queue.front()
-            && (group.is_empty() || group.len() + records.len() <= GROUP_RECORDS_MAX)
-        {
-            ends = Some((ends.map_or(*ticket, |(first, _)| first), *ticket));
-            group.extend(records.iter().cloned());
-            self.queue.pop_front();
+        // A key answers for a whole append: what has one goes alone.
+        let (mut group, mut ends, mut key) = (Vec::new(), None, None);
+        while let Some(next) = self.queue.pop_front_if(|next| {
+            let fits = group.len() + next.records.len() <= GROUP_RECORDS_MAX;
+            ends.is_none() || fits && key.is_none() && next.key.is_none()
+        }) {
+            ends = Some((ends.map_or(next.ticket, |(first, _)| first), next.ticket));
+            group.extend(next.records);
+            key = next.key;
         }
         let Some((first, last)) = ends else { return };
-        self.in_flight = Some(first);
+        self.in_flight = Some(InFlight { first, key: key.clone() });
         let inner = self.inner.clone();
-        match self.store.append(&group, None) {
+        match self.store.append(&group, key) {
             Ok(ticket) => {
                 tokio::spawn(async move {
                     // The receiver is gone only when the task has ended.

@@ -1,5 +1,6 @@
 //! The world: the only rooms with threads, sockets, files, clocks and `await`.
 
+pub mod answered;
 pub mod batch;
 pub mod clock;
 pub mod control_link;

@@ -165,6 +165,11 @@ impl StoreReader {
         }
     }
 
+    /// Every idempotency key that the journal remembers, the oldest first.
+    pub fn answers(&self) -> Result<Vec<(IdempotencyKey, Committed)>, ReadFault> {
+        self.journal.answers()
+    }
+
     /// Events after a position, in order: at most `most`.
     pub fn events_after(&self, position: u64, most: usize) -> Result<Vec<(u64, Recorded)>, ReadFault> {
         let records = self.journal.read_all(position + 1)?.take(most);

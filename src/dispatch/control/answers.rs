@@ -82,6 +82,10 @@ impl Keys {
         }
     }
 
+    pub fn hold(&self, key: &Key) -> bool {
+        self.known.contains_key(key)
+    }
+
     pub fn begin(&mut self, key: &Key, command: &Command) {
         if self.known.insert(key.clone(), Known { command: command.clone(), outcome: None }).is_none() {
             self.oldest_first.push_back(key.clone());

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::domain::command::{Command, Principal};
 use crate::domain::event::{Alarm, Event, Recorded, Stream};
-use crate::domain::id::PortId;
+use crate::domain::id::{PortId, UserId};
 use crate::domain::incident::Actor;
 use crate::domain::order::{Notice, Order, RouteTable};
 use crate::domain::port::ShardId;
@@ -160,6 +160,11 @@ impl Control {
     /// Who may hear whom right now.
     pub fn in_force(&self) -> &RouteTable {
         &self.in_force
+    }
+
+    /// Whether a user's key was seen since the start, answered or not.
+    pub fn remembers(&self, user: &UserId, key: &str) -> bool {
+        self.keys.hold(&(user.clone(), key.to_owned()))
     }
 
     /// What each shard has been told and has confirmed.

@@ -47,7 +47,7 @@ pub use stream::{BadStream, Stream};
 pub use subscription::Subscription;
 pub use ticket::Ticket;
 pub use upcast::{Upcast, Upcasted, Upcasters};
-pub use writer::CommitGate;
+pub use writer::{ANSWERS_KEPT, CommitGate};
 
 use files::Files;
 use queue::{Queue, Request};
@@ -158,6 +158,11 @@ impl Journal {
                 Err(NotRecorded::KeyReused(key.key.clone()))
             }
         }))
+    }
+
+    /// Every key that is remembered, the oldest first, with what was answered.
+    pub fn answers(&self) -> Result<Vec<(IdempotencyKey, Committed)>, ReadFault> {
+        Ok(self.reader()?.answers()?)
     }
 
     /// One stream's records from a sequence on.

@@ -206,6 +206,7 @@ fn take_over(store: &Store, said: Option<Testimony>, broken: &[(i64, ChainBreak)
     }
     if !broken.is_empty() {
         store.forget_snapshots()?;
+        store.forget_answers()?;
     }
     let (node, epoch) = match (store.node()?, said) {
         (Some((node, epoch)), said) => (node, epoch.max(said.map_or(0, |said| said.epoch))),

@@ -101,7 +101,7 @@ impl Salvage {
             }
         }
         for (key, committed) in old.answers().unwrap_or_default() {
-            if committed.last_position <= walk.last_position {
+            if committed.last_position <= walk.last_position && loses_nothing_inside {
                 new.insert_answer(&key, &committed, u64::MAX >> 1)?;
             }
         }

@@ -283,6 +283,12 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Forgets every answer: what was answered may be lost.
+    pub(super) fn forget_answers(&self) -> Result<(), SqlFault> {
+        self.0.execute("DELETE FROM answered", [])?;
+        Ok(())
+    }
+
     /// Keeps a snapshot and forgets all but the newest `keep`.
     pub(super) fn insert_snapshot(&self, snapshot: &Snapshot, keep: u64) -> Result<(), SqlFault> {
         let sql = "INSERT OR REPLACE INTO snapshot (position, schema, bytes, digest) VALUES (?1, ?2, ?3, ?4)";

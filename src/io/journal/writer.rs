@@ -307,4 +307,4 @@ const GROUP_MAX: usize = 1024;
 /// Above this the log is moved into the file; SQLite's own default is the same 1,000 pages.
 const WAL_BYTES_WANTED: u64 = 4 << 20;
 /// A client that repeats a request does so within minutes; this is hours at any real rate.
-const ANSWERS_KEPT: u64 = 100_000;
+pub const ANSWERS_KEPT: u64 = 10_000;
