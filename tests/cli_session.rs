@@ -5,7 +5,7 @@
 #[path = "cli/daemon.rs"]
 mod daemon;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::Receiver;
@@ -78,7 +78,7 @@ fn an_emergency_is_acknowledged_by_its_talkgroup_and_cleared_by_its_spoken_name(
     assert!(daemon.refused(POLICE, &["emergency", "clear", "pd-1"]).contains("No emergency"));
 }
 
-/// A verb that goes on, and what it tells; ends with the test.
+/// A verb that goes on, and all it tells; ends with the test.
 struct Watch {
     child: Child,
     told: Receiver<String>,
@@ -86,10 +86,15 @@ struct Watch {
 
 impl Watch {
     fn start(daemon: &Daemon, arguments: &[&str]) -> Self {
-        let mut child = daemon.command(FIRE, arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = daemon.command(FIRE, arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (tell, told) = std::sync::mpsc::channel();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        std::thread::spawn(move || lines.for_each(|line| drop(tell.send(line))));
+        let outputs: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for output in outputs {
+            let (lines, tell) = (BufReader::new(output).lines().map_while(Result::ok), tell.clone());
+            std::thread::spawn(move || lines.for_each(|line| drop(tell.send(line))));
+        }
         Self { child, told }
     }
 
@@ -122,7 +127,9 @@ fn watch_tells_what_happened_after_a_cursor_and_goes_on_where_a_restart_broke_it
     assert!(past.contains("fire-desk") && past.contains(&name), "{past}");
     daemon.told(FIRE, &["incident", "note", &name, "ladder truck is coming"]);
     watch.until("ladder truck is coming");
-    daemon.restart();
+    daemon.die();
+    watch.until("The stream broke");
+    daemon.come_back();
     daemon.told(FIRE, &["incident", "note", &name, "ladder truck is here"]);
     let after = watch.until("ladder truck is here");
     assert!(!after.iter().any(|line| line.contains("is coming") || line.contains("incident opened")), "{after:#?}");
@@ -135,9 +142,9 @@ fn a_watched_roster_is_shown_again_and_a_restart_is_waited_for() {
     assert!(!watch.until("Agencies").iter().any(|line| line.contains("Fire in the harbour")));
     open(&daemon);
     watch.until("Fire in the harbour");
-    daemon.restart();
-    daemon.told(POLICE, &["emergency", "declare", "pd-1", "--talker", "Unit 7"]);
-    daemon.told(EMS, &["emergency", "declare", "ems-1", "--talker", "Medic 3"]);
+    daemon.die();
+    watch.until("does not answer");
+    daemon.come_back();
     daemon.told(FIRE, &["emergency", "declare", "fd-1", "--talker", "Engine 9"]);
     watch.until("Engine 9");
 }

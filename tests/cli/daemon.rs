@@ -29,10 +29,14 @@ impl Daemon {
         Self { child, url: format!("http://{address}"), dir }
     }
 
-    /// Dies without a word and comes back at the same address.
-    pub fn restart(&mut self) {
+    /// Dies without a word.
+    pub fn die(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Starts again at the same address.
+    pub fn come_back(&mut self) {
         let (file, address) = (self.config(), self.url.replace("http://", ""));
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(&file, text.replace("http = \"127.0.0.1:0\"", &format!("http = {address:?}"))).unwrap();
