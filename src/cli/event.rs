@@ -46,7 +46,7 @@ fn what(event: &Event) -> String {
     let Ok(Value::Object(mut fields)) = serde_json::to_value(event) else { return String::new() };
     let name = fields.remove("event").as_ref().and_then(Value::as_str).unwrap_or_default().replace('_', " ");
     if let Event::AlarmRaised { alarm } | Event::AlarmCleared { alarm } = event {
-        return format!("{name}: {}", super::show::alarm(alarm));
+        return format!("{name}: {}", alarm);
     }
     // The whole configuration is nothing for a line.
     fields.remove("configuration");

@@ -8,7 +8,6 @@ use super::table::Table;
 use crate::dispatch::view::{IncidentView, Life, LinkPhase, LinkView, PatchView, Roster, TalkgroupView};
 use crate::dispatch::why::Why;
 use crate::domain::configuration::{PathClass, Security};
-use crate::domain::event::Alarm;
 use crate::domain::floor::{FloorMode, FloorPolicy};
 use crate::domain::incident::{CutTarget, Direction};
 
@@ -16,7 +15,7 @@ use crate::domain::incident::{CutTarget, Direction};
 pub(super) fn roster(roster: &Roster) -> String {
     let mut text = format!("As of {}\n", moment(roster.at));
     section(&mut text, "Emergencies", &emergencies(roster));
-    section(&mut text, "Alarms", &lines(roster.alarms.iter().map(alarm)));
+    section(&mut text, "Alarms", &lines(roster.alarms.iter().map(ToString::to_string)));
     section(&mut text, "Invitations", &invitations(roster));
     for incident in &roster.incidents {
         section(&mut text, &heading(incident), &body(incident));
@@ -281,34 +280,6 @@ fn cut(target: &CutTarget) -> String {
     match target {
         CutTarget::Agency(agency) => format!("agency {agency}"),
         CutTarget::Talkgroup(talkgroup) => format!("talkgroup {talkgroup}"),
-    }
-}
-
-/// An alarm as a sentence.
-pub(super) fn alarm(alarm: &Alarm) -> String {
-    match alarm {
-        Alarm::JournalFailing { cause } => format!("The journal does not record: {cause}. Nothing new is granted."),
-        Alarm::StreamSetAside { stream, .. } => {
-            format!("The journal's stream {stream} is damaged: nothing crosses agency borders until that is confirmed.")
-        }
-        Alarm::RecordsLost { first, last } => {
-            format!(
-                "The journal lost records {first} to {last}: nothing crosses agency borders until that is confirmed."
-            )
-        }
-        Alarm::ConfigurationFaulty { faults } => {
-            format!("The configuration file has {faults} faults; the last good one is in force.")
-        }
-        Alarm::ShardRebuilt { shard } => format!("Media thread {shard} was rebuilt."),
-        Alarm::GatewayLost { gateway } => format!("Gateway {gateway} is lost."),
-        Alarm::NoTransmitter { talkgroup } => format!("No gateway transmits for {talkgroup}."),
-        Alarm::StuckReceiver { gateway } => format!("Gateway {gateway} receives without end: a stuck squelch?"),
-        Alarm::NoiseWithoutSpeech { gateway } => format!("Gateway {gateway} receives noise and no speech."),
-        Alarm::PingPong { gateway, other } => format!("Gateways {gateway} and {other} key each other in turn."),
-        Alarm::EmergencyUnacknowledged { emergency, agency } => {
-            format!("{agency} has not acknowledged the emergency {}.", emergency.spoken())
-        }
-        Alarm::PositionLost { agency } => format!("Nobody sits at the responsible position of {agency}."),
     }
 }
 

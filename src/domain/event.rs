@@ -3,6 +3,7 @@
 //! No credentials, no audio and no addresses of people stand in events.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -374,6 +375,38 @@ impl Alarm {
             | Alarm::PingPong { .. }
             | Alarm::EmergencyUnacknowledged { .. }
             | Alarm::PositionLost { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Alarm {
+    /// A sentence for a dispatcher.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::JournalFailing { cause } => {
+                write!(f, "The journal does not record: {cause}. Nothing new is granted.")
+            }
+            Self::StreamSetAside { stream, .. } => {
+                let rule = "nothing crosses agency borders until that is confirmed";
+                write!(f, "The journal's stream {stream} is damaged: {rule}.")
+            }
+            Self::RecordsLost { first, last } => {
+                let rule = "nothing crosses agency borders until that is confirmed";
+                write!(f, "The journal lost records {first} to {last}: {rule}.")
+            }
+            Self::ConfigurationFaulty { faults } => {
+                write!(f, "The configuration file has {faults} faults; the last good one is in force.")
+            }
+            Self::ShardRebuilt { shard } => write!(f, "Media thread {shard} was rebuilt."),
+            Self::GatewayLost { gateway } => write!(f, "Gateway {gateway} is lost."),
+            Self::NoTransmitter { talkgroup } => write!(f, "No gateway transmits for {talkgroup}."),
+            Self::StuckReceiver { gateway } => write!(f, "Gateway {gateway} receives without end: a stuck squelch?"),
+            Self::NoiseWithoutSpeech { gateway } => write!(f, "Gateway {gateway} receives noise and no speech."),
+            Self::PingPong { gateway, other } => write!(f, "Gateways {gateway} and {other} key each other in turn."),
+            Self::EmergencyUnacknowledged { emergency, agency } => {
+                write!(f, "{agency} has not acknowledged the emergency {}.", emergency.spoken())
+            }
+            Self::PositionLost { agency } => write!(f, "Nobody sits at the responsible position of {agency}."),
         }
     }
 }
