@@ -1,16 +1,23 @@
 //! `crosspatch demo` as a process: the real daemon, real sockets, recorded speech. Its verdict is checked against the
 //! recordings it leaves behind, and against recordings that were swapped.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first fault")]
+
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crosspatch::demo::verdict::{Recording, Verdict};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Left {
-    as_expected: bool,
+    as_expected: Option<bool>,
     rounds: Vec<Verdict>,
 }
 
@@ -44,9 +51,8 @@ fn the_demo_ends_well_and_its_verdict_follows_from_the_recordings_alone() {
     let log = std::fs::read_to_string(folder.path().join("daemon.log")).unwrap_or_default();
     assert!(demo.status.success(), "{said}\n{log}");
 
-    let left: Left =
-        serde_json::from_str(&std::fs::read_to_string(folder.path().join("verdict.json")).unwrap()).unwrap();
-    assert!(left.as_expected && !left.rounds.is_empty());
+    let left = left_in(folder.path());
+    assert!(left.as_expected == Some(true) && !left.rounds.is_empty());
     let verdict = left.rounds.last().unwrap();
     for party in PARTIES {
         assert!(verdict.rows.iter().any(|row| row.case.listener == party), "nobody was asked what {party} heard");
@@ -70,4 +76,72 @@ fn the_demo_ends_well_and_its_verdict_follows_from_the_recordings_alone() {
     let deaf = judged_again(verdict, &found);
     let heard = |row: &&crosspatch::demo::verdict::Row| row.case.listener == "fire-radio" && row.heard;
     assert!(!deaf.as_expected && deaf.rows.iter().find(heard).is_none(), "{}", deaf.table().join("\n"));
+}
+
+/// A terminal as wide and high as the smallest that people use: our end of it, and the program's.
+fn terminal() -> (File, File) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    tcsetwinsize(&ours, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+    (File::from(ours), File::options().read(true).write(true).open(name).unwrap())
+}
+
+fn left_in(folder: &Path) -> Left {
+    serde_json::from_str(&std::fs::read_to_string(folder.join("verdict.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn the_view_shows_three_agencies_and_who_quits_before_a_round_is_over_has_not_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut ours, theirs) = terminal();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_crosspatch"))
+        .args(["demo", "--out"])
+        .arg(folder.path())
+        .stdin(theirs.try_clone().unwrap())
+        .stdout(theirs.try_clone().unwrap())
+        .stderr(theirs)
+        .spawn()
+        .unwrap();
+    let mut screen = String::new();
+    let mut some = [0; 4096];
+    let mut asked = false;
+    let mut drawn = 0;
+    // A terminal that nobody writes to any more fails to be read.
+    while let Ok(length @ 1..) = ours.read(&mut some) {
+        screen.push_str(&String::from_utf8_lossy(&some[..length]));
+        drawn += 1;
+        assert!(asked || drawn < 20_000, "never shown: {screen}");
+        // Blanks are not drawn where the screen was blank: single words are what can be looked for.
+        let everything = ["police-radio", "fire-radio", "ems-radio", "harbour", "template"];
+        if !asked && everything.iter().all(|words| screen.contains(words)) {
+            ours.write_all(b"q").unwrap();
+            asked = true;
+        }
+    }
+    let status = demo.wait().unwrap();
+    assert!(asked && status.success(), "{status}: {screen}");
+    let (_, after) = screen.rsplit_once("\u{1b}[?1049l").expect("the terminal is given back");
+    assert!(after.contains("nothing is judged") && after.contains(folder.path().to_str().unwrap()), "{after:?}");
+    let left = left_in(folder.path());
+    assert!(left.as_expected.is_none() && left.rounds.is_empty());
+}
+
+#[test]
+fn a_terminal_that_goes_away_leaves_no_daemon_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_crosspatch"))
+        .args(["demo", "--plain", "--out"])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("opens an incident")));
+    kill_process(Pid::from_child(&demo), Signal::HUP).unwrap();
+    lines.for_each(drop);
+    assert!(demo.wait().unwrap().success());
+    let log = std::fs::read_to_string(folder.path().join("daemon.log")).unwrap();
+    assert!(log.contains("stopping"), "{log}");
 }

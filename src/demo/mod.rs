@@ -53,7 +53,7 @@ pub struct Options {
     pub out: Option<PathBuf>,
 }
 
-/// Runs the demo; whether everything was as expected. An error is a demo that could not be carried out.
+/// Runs the demo; whether everything that was judged was as expected. An error is a demo that could not be carried out.
 pub fn run(options: &Options) -> Result<bool, String> {
     let folder = make_folder(options.out.as_deref())?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -140,12 +140,13 @@ fn print_notes(noted: &Receiver<Note>, began: MonoTime) -> Result<(), String> {
 /// What the rounds showed, for programs.
 #[derive(Serialize)]
 struct Left<'a> {
-    as_expected: bool,
+    /// None if somebody quit before a round was over: nothing was judged, and nothing failed.
+    as_expected: Option<bool>,
     rounds: &'a [Verdict],
 }
 
 fn leave_verdict(folder: &Path, verdicts: &[Verdict]) -> Result<bool, String> {
-    let as_expected = !verdicts.is_empty() && verdicts.iter().all(|verdict| verdict.as_expected);
+    let as_expected = (!verdicts.is_empty()).then(|| verdicts.iter().all(|verdict| verdict.as_expected));
     let path = folder.join("verdict.json");
     let text =
         serde_json::to_string_pretty(&Left { as_expected, rounds: verdicts }).map_err(|fault| fault.to_string())?;
@@ -160,7 +161,7 @@ fn leave_verdict(folder: &Path, verdicts: &[Verdict]) -> Result<bool, String> {
     writeln!(out, "{words}").map_err(gone)?;
     writeln!(out, "What each party said and heard, the daemon's log and the verdict: {}", folder.display())
         .map_err(gone)?;
-    Ok(as_expected)
+    Ok(as_expected.unwrap_or(true))
 }
 
 fn make_folder(wanted: Option<&Path>) -> Result<PathBuf, String> {
@@ -176,14 +177,16 @@ fn make_folder(wanted: Option<&Path>) -> Result<PathBuf, String> {
     folder.canonicalize().map_err(fault)
 }
 
-/// SIGINT and SIGTERM end the demo in order. In the view Ctrl-C is a key.
+/// SIGINT, SIGTERM and a terminal that goes away end the demo in order: the daemon is a child and must not be left
+/// behind. In the view Ctrl-C is a key.
 fn stop_on_signals(stop: &Arc<AtomicBool>) -> Result<(), String> {
     let fault = |fault: std::io::Error| format!("signals: {fault}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fault)?;
     let stop = Arc::clone(stop);
-    let (mut interrupt, mut terminate) = {
+    let (mut interrupt, mut terminate, mut hangup) = {
         let _inside = runtime.enter();
-        (signal(SignalKind::interrupt()).map_err(fault)?, signal(SignalKind::terminate()).map_err(fault)?)
+        let listen = |kind| signal(kind).map_err(fault);
+        (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?)
     };
     // Ends with the process.
     std::thread::spawn(move || {
@@ -192,6 +195,7 @@ fn stop_on_signals(stop: &Arc<AtomicBool>) -> Result<(), String> {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                    _ = hangup.recv() => {}
                 }
                 stop.store(true, Ordering::Relaxed);
             }

@@ -54,7 +54,7 @@ impl Radio {
         let seed = getrandom::u64().map_err(|fault| format!("no randomness: {fault}"))?;
         let mut entropy = Entropy::new(seed);
         let squelch = squelch(&mut entropy, trunk.map_or(0, |trunk| trunk.squelch_ms));
-        let track = Arc::new(Mutex::new(Track::default()));
+        let track = Arc::new(Mutex::new(Track::new(clock::mono())));
         let (orders, said) = mpsc::channel();
         let unsupported = |_| format!("the demo's radios do not speak {:?}", payload.format);
         let mut set = Set {

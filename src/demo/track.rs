@@ -29,7 +29,7 @@ pub struct Utterance {
 }
 
 /// See the file's head.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Track {
     origin: MonoTime,
     said: Vec<i16>,
@@ -53,9 +53,24 @@ pub struct Meter {
 }
 
 impl Track {
+    /// Nothing said or heard; silence is counted from here.
+    pub fn new(origin: MonoTime) -> Self {
+        Self {
+            origin,
+            said: Vec::new(),
+            heard: Vec::new(),
+            arrivals: Vec::new(),
+            utterances: Vec::new(),
+            talking: false,
+            said_level: None,
+            heard_level: None,
+            before_grant: 0,
+        }
+    }
+
     /// Everything before this moment is forgotten; a round begins.
     pub fn begin(&mut self, origin: MonoTime) {
-        *self = Self { origin, ..Self::default() };
+        *self = Self::new(origin);
     }
 
     /// The microphone's last 20 ms, ending at `now`, and the loudspeaker's next 20 ms, beginning at `now`.
@@ -154,9 +169,9 @@ mod tests {
 
     #[test]
     fn what_is_heard_stands_at_its_moment_even_after_a_tick_that_was_missed() {
-        let mut track = Track::default();
-        let at = |ms: u64| MonoTime::from_millis(1_000 + ms);
-        track.begin(at(0));
+        // A machine that has run for a year: what lies before the beginning is not recorded as silence.
+        let at = |ms: u64| MonoTime::from_millis(365 * 86_400_000 + ms);
+        let mut track = Track::new(at(0));
         track.tick(at(0), None, None);
         track.tick(at(60), Some(&[5; MIX_FRAME]), Some(&[7; MIX_FRAME]));
         let Recording { said, heard } = track.recording();
