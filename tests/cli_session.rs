@@ -174,12 +174,13 @@ fn a_floor_is_changed_in_what_is_given_and_shown() {
 }
 
 #[test]
-fn the_host_role_is_transferred_to_who_takes_it() {
-    let daemon = Daemon::start();
+fn the_host_role_is_transferred_to_who_takes_it_and_stays_there() {
+    let mut daemon = Daemon::start();
     let name = open(&daemon);
     daemon.told(EMS, &["incident", "accept", &name]);
     daemon.told(FIRE, &["incident", "transfer", &name, "ems"]);
     daemon.told(EMS, &["incident", "take-host", &name]);
+    daemon.restart();
     assert!(daemon.told(EMS, &["incident", "show", &name]).contains("Host     ems"));
 }
 

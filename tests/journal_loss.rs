@@ -28,15 +28,13 @@ fn a_stream_that_lies_aside_mutes_until_an_administrator_confirms_the_loss_and_n
     daemon.told(POLICE, &["cut", "pd-1"]);
     daemon.told(POLICE, &["restore", "pd-1"]);
     tamper(&daemon);
-    daemon.die();
-    daemon.come_back();
+    daemon.restart();
     let roster = daemon.told(FIRE, &["roster"]);
     assert!(roster.contains("stream agency/police is damaged") && roster.contains("Fire in the harbour"), "{roster}");
     assert!(daemon.refused(FIRE, &["confirm", "loss", "--reason", "fine by me"]).contains("administrator"));
     let told = daemon.told(ADMIN, &["confirm", "loss", "--reason", "disk replaced, police called"]);
     assert!(told.contains("loss confirmed") && told.contains("disk replaced"), "{told}");
     assert!(!daemon.told(FIRE, &["roster"]).contains("damaged"));
-    daemon.die();
-    daemon.come_back();
+    daemon.restart();
     assert!(!daemon.told(FIRE, &["roster"]).contains("damaged"), "it was confirmed once");
 }

@@ -29,6 +29,12 @@ impl Daemon {
         Self { child, url: format!("http://{address}"), dir }
     }
 
+    /// Dies without a word and comes back.
+    pub fn restart(&mut self) {
+        self.die();
+        self.come_back();
+    }
+
     /// Dies without a word.
     pub fn die(&mut self) {
         self.child.kill().unwrap();
