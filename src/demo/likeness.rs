@@ -13,10 +13,10 @@ use crate::media::resample::{Rates, Resampler};
 /// other speech reaches 0.30 and 0.17, one of two equally loud voices in an Opus mix has at least 0.50 and 0.54, speech
 /// alone through Opus, G.711 or L16 at least 0.96.
 pub const HEARD_FROM: f32 = 0.4;
-/// A recording is searched from this long before the speech was said [ms]: nobody hears before it is said, and a
+/// A recording is searched from this long before the speech was said (ms): nobody hears before it is said, and a
 /// clock that lies would show.
 pub const EARLY_MS: usize = 100;
-/// A recording is searched up to this long after [ms]: the longest hold of a transmitter and a jitter buffer.
+/// A recording is searched up to this long after (ms): the longest hold of a transmitter and a jitter buffer.
 pub const LATE_MS: usize = 3_000;
 
 /// What the comparison found.
@@ -24,7 +24,7 @@ pub const LATE_MS: usize = 3_000;
 pub struct Likeness {
     /// 1 is the same waveform, 0 nothing in common.
     pub similarity: f32,
-    /// At which delay it is most alike [ms]; means something only if it was heard.
+    /// At which delay it is most alike (ms); means something only if it was heard.
     pub delay_ms: i32,
     /// The similarity at the best delay that is another one: a second copy.
     pub again: f32,
@@ -132,9 +132,9 @@ const BRIGHTNESS: f32 = 0.9;
 /// Long enough that other speech does not look alike, short enough that a pause left out between two
 /// words costs little.
 const BLOCK: usize = 650 * PER_MS;
-/// How far one block may lie from the others [ms]: two frames left out.
+/// How far one block may lie from the others (ms): two frames left out.
 const STRAY_MS: usize = 40;
-/// A second copy is at least this far from the first [ms]: nearer than twice the stray it could be the first.
+/// A second copy is at least this far from the first (ms): nearer than twice the stray it could be the first.
 const TWICE_APART_MS: usize = 100;
 /// A block with less of the energy is a pause.
 const WEIGHT_MIN: f32 = 0.02;
@@ -164,7 +164,7 @@ mod tests {
             .collect()
     }
 
-    /// A recording in which `pieces` sound at these delays [ms], added up.
+    /// A recording in which `pieces` sound at these delays (ms), added up.
     fn recording(pieces: &[(&[i16], usize)]) -> Vec<i16> {
         let mut heard = vec![0i16; 16 * 6_000];
         for (piece, delay_ms) in pieces {

@@ -27,9 +27,9 @@ use crate::wire::rtp_extension::{AudioLevel, ELEMENTS_BYTES_MAX, Elements, Keyin
 /// How a trunked radio differs.
 #[derive(Clone, Copy, Debug)]
 pub struct Trunk {
-    /// From our key to its GRANT [ms].
+    /// From our key to its GRANT (ms).
     pub grant_after_ms: u64,
-    /// Squelch noise after each burst [ms].
+    /// Squelch noise after each burst (ms).
     pub squelch_ms: usize,
 }
 

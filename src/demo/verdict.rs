@@ -44,9 +44,9 @@ pub struct Row {
     pub similarity: f32,
     /// Likeness at the best other delay.
     pub again: f32,
-    /// From the microphone to the loudspeaker [ms], if it was heard.
+    /// From the microphone to the loudspeaker (ms), if it was heard.
     pub delay_ms: Option<i32>,
-    /// How loud it was at the listener meanwhile [dBov].
+    /// How loud it was at the listener meanwhile (dBov).
     pub level_db: f32,
     pub as_expected: bool,
 }

@@ -339,17 +339,17 @@ fn timer(stream: Stream, event: Event, now: Now) -> Recorded {
     Recorded { stream, actor: Actor::Timer, at: now, event }
 }
 
-/// Warnings before a lease ends [s].
+/// Warnings before a lease ends (s).
 const WARNINGS_S: [u32; 2] = [600, 120];
-/// A standing link renews before its first warning [s].
+/// A standing link renews before its first warning (s).
 const RENEW_S: u32 = 660;
-/// Overtime alarms once in this time, and detectors' alarms end after this much quiet [ms].
+/// Overtime alarms once in this time, and detectors' alarms end after this much quiet (ms).
 const MINUTE_MS: u64 = 60_000;
-/// An agency that has not acknowledged an emergency by then is alarmed about [ms].
+/// An agency that has not acknowledged an emergency by then is alarmed about (ms).
 const ACKNOWLEDGE_MS: u64 = 60_000;
-/// Without a policy of its owner a link is called idle after this long [s].
+/// Without a policy of its owner a link is called idle after this long (s).
 const IDLE_WARN_S: u32 = 3600;
-/// With one, it is warned this long before it is unlinked [s].
+/// With one, it is warned this long before it is unlinked (s).
 const IDLE_NOTICE_S: u32 = 120;
 /// What is due at once settles in a few passes; more would be a loop, and the next tick goes on.
 const PASSES_MAX: usize = 4;

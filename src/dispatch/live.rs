@@ -153,5 +153,5 @@ impl Live {
 pub const OUTCOMES_MAX: usize = 8;
 /// Outcomes kept per burst: more ports than one daemon has.
 const PORTS_PER_BURST_MAX: usize = 4096;
-/// Outcomes of bursts without a known start (home patches) are of no use after this [ms].
+/// Outcomes of bursts without a known start (home patches) are of no use after this (ms).
 const STRAY_MS: u64 = 120_000;

@@ -63,5 +63,5 @@ fn leaving(
     links.map(|(_, _, _, link)| (agency.clone(), link.talkgroup.clone(), cause)).collect()
 }
 
-/// The next shift may still ask [ms].
+/// The next shift may still ask (ms).
 const LATELY_MS: u64 = 24 * 3_600_000;

@@ -229,5 +229,5 @@ fn short(value: &Value) -> String {
     }
 }
 
-/// So much of a value stands in a line [characters].
+/// So much of a value stands in a line (characters).
 const SHOWN_MAX: usize = 80;

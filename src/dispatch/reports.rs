@@ -311,9 +311,9 @@ fn recorded(stream: Stream, event: Event, at: Now) -> Recorded {
     Recorded { stream, actor: Actor::Media, at, event }
 }
 
-/// Listeners that have not said by now what they heard never will: longer than any hold plays on [ms].
+/// Listeners that have not said by now what they heard never will: longer than any hold plays on (ms).
 pub const SETTLE_MS: u64 = 5_000;
-/// How long an isolation lasts [ms].
+/// How long an isolation lasts (ms).
 pub const ISOLATION_MS: u32 = 10_000;
 /// A loop sustains itself if its audio came round this often without a fresh talker.
 pub const GENERATIONS_MIN: u8 = 2;

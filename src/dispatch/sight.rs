@@ -170,5 +170,5 @@ pub fn find_incident(state: &State, sight: &Sight, text: &str) -> Result<Inciden
     }
 }
 
-/// So much of what someone typed is repeated to them [characters].
+/// So much of what someone typed is repeated to them (characters).
 const SHORT_MAX: usize = 40;

@@ -207,7 +207,7 @@ impl Term {
     pub fn after(ms: u64, now: Now) -> Self {
         Self::of(Lease::of(ms, now.wall), now)
     }
-    /// Time left [ms], zero if it is over.
+    /// Time left (ms), zero if it is over.
     pub fn left_ms(self, now: Now) -> u64 {
         self.end.ms_since(now.mono)
     }

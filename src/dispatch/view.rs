@@ -102,7 +102,7 @@ pub struct IncidentView {
     pub opened: WallTime,
     pub closes_in_s: Option<u64>,
     pub members: Vec<AgencyId>,
-    /// Who rings, and for how long [s].
+    /// Who rings, and for how long (s).
     pub ringing: BTreeMap<AgencyId, u64>,
     pub patches: Vec<PatchView>,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The mixer's sample rate [Hz], one channel.
+/// The mixer's sample rate (Hz), one channel.
 pub const MIX_RATE_HZ: u32 = 16_000;
 /// Samples in one 20 ms frame of the mixer.
 pub const MIX_FRAME: usize = 320;
@@ -30,11 +30,11 @@ pub enum Codec {
 pub struct Format {
     /// Which law the bytes follow.
     pub codec: Codec,
-    /// RTP clock [Hz].
+    /// RTP clock (Hz).
     pub clock_hz: u32,
     /// Channels in the payload: 1 or 2.
     pub channels: u8,
-    /// Audio in one packet [ms].
+    /// Audio in one packet (ms).
     pub packet_ms: u8,
 }
 
@@ -74,7 +74,7 @@ impl Gain {
     }
 }
 
-/// A level below the overload point [dBov]: 0 is full scale, 127 is silence (RFC 6464's scale).
+/// A level below the overload point (dBov): 0 is full scale, 127 is silence (RFC 6464's scale).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Level(pub u8);

@@ -43,7 +43,7 @@ pub struct Agency {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Responsible {
     pub position: PositionId,
-    /// Without a heartbeat for this long the position is lost [s].
+    /// Without a heartbeat for this long the position is lost (s).
     pub heartbeat_s: u16,
     pub on_loss: OnLoss,
 }
@@ -74,12 +74,12 @@ pub struct Talkgroup {
     pub priority_max: Priority,
     /// Gateways that may transmit for it, the preferred one first.
     pub transmit: Vec<GatewayId>,
-    /// Longest burst of its members [ms].
+    /// Longest burst of its members (ms).
     pub talk_limit_ms: u32,
     pub announce: Announce,
     /// What the owner wants when a proven loop is found on one of its legs.
     pub on_loop: OnLoop,
-    /// Unlink after this long without speech [s]; 0 never (idle only warns).
+    /// Unlink after this long without speech (s); 0 never (idle only warns).
     pub idle_unlink_s: u32,
     /// The floor of its home patch.
     pub floor: FloorPolicy,
@@ -149,7 +149,7 @@ pub struct RtpGateway {
     pub peer: PeerRule,
     /// The owner accepts that anyone on the path can hear and speak.
     pub accept_open_network: bool,
-    /// Liveness by RTCP or speech: without any for this long the gateway is lost [s]; 0 leaves it unsupervised.
+    /// Liveness by RTCP or speech: without any for this long the gateway is lost (s); 0 leaves it unsupervised.
     pub rtcp_timeout_s: u16,
 }
 
@@ -191,7 +191,7 @@ impl GatewayKind {
         }
     }
 
-    /// How long its peer may give no sign of life before it is lost [ms]; none: it shows none, and silence means
+    /// How long its peer may give no sign of life before it is lost (ms); none: it shows none, and silence means
     /// nothing.
     pub fn silence_max_ms(&self) -> Option<u32> {
         match self {
@@ -209,7 +209,7 @@ pub struct Agreement {
     pub kinds: BTreeSet<String>,
     pub direction: Direction,
     pub answer: Answer,
-    /// Longest lease under it [s].
+    /// Longest lease under it (s).
     pub lease_max_s: u32,
     /// Recording is agreed to.
     pub recording: bool,
@@ -258,17 +258,17 @@ pub struct TemplateLink {
 /// The host's house rules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
-    /// Lease of a link whose owner names none [s].
+    /// Lease of a link whose owner names none (s).
     pub lease_default_s: u32,
-    /// Hard end of a grant whose owner names none [s].
+    /// Hard end of a grant whose owner names none (s).
     pub hard_end_default_s: u32,
-    /// No lease is longer [s].
+    /// No lease is longer (s).
     pub lease_max_s: u32,
-    /// An invitation rings this long before `contact_24h` is shown [s].
+    /// An invitation rings this long before `contact_24h` is shown (s).
     pub ring_s: u16,
-    /// A forced close warns on the air this long before [s].
+    /// A forced close warns on the air this long before (s).
     pub close_warning_s: u16,
-    /// A link used this recently is not cut by expiry, an incident talked in this recently is not simply closed [s].
+    /// A link used this recently is not cut by expiry, an incident talked in this recently is not simply closed (s).
     pub recent_s: u32,
     /// Floor of new patches.
     pub floor: FloorPolicy,

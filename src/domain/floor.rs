@@ -11,9 +11,9 @@ pub struct FloorPolicy {
     pub holders_max: u8,
     /// Requests that may wait; 0 denies at once.
     pub queue_max: u8,
-    /// How long the floor stays with a burst's group after it ended [ms].
+    /// How long the floor stays with a burst's group after it ended (ms).
     pub hang_ms: u16,
-    /// The longest burst [ms]; gateway and talkgroup may have a shorter one.
+    /// The longest burst (ms); gateway and talkgroup may have a shorter one.
     pub talk_limit_ms: u32,
 }
 

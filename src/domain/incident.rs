@@ -77,7 +77,7 @@ pub struct Grant {
 /// An end: by time of day for people, by remaining time for the clock that cannot be stepped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// Left when it was written [ms].
+    /// Left when it was written (ms).
     pub remaining_ms: u64,
     /// Its end by the wall clock of that moment.
     pub ends: WallTime,
@@ -104,10 +104,10 @@ pub struct LinkRequest {
     pub gain: Gain,
     #[serde(default)]
     pub priority: Priority,
-    /// Lease [s]; the policy's default if absent.
+    /// Lease (s); the policy's default if absent.
     #[serde(default)]
     pub lease_s: Option<u32>,
-    /// Hard end of the grant [s]; the policy's default if absent.
+    /// Hard end of the grant (s); the policy's default if absent.
     #[serde(default)]
     pub hard_end_s: Option<u32>,
     /// Classes the owner ticks, beside the agencies present now.

@@ -51,7 +51,7 @@ pub struct PortSpec {
     pub alias: Alias,
     /// Packets a second this port may send before the rest is discarded.
     pub packets_per_second_max: u16,
-    /// Without a sign of life for so long its peer is lost [ms]; none: it need show none, and idle is not dead.
+    /// Without a sign of life for so long its peer is lost (ms); none: it need show none, and idle is not dead.
     pub silence_max_ms: Option<u32>,
 }
 
@@ -167,15 +167,15 @@ impl<'de> Deserialize<'de> for Network {
 pub struct ReceiveSpec {
     /// The sign of a key.
     pub keying: ReceiveKeying,
-    /// Without packets for this long the burst has ended [ms].
+    /// Without packets for this long the burst has ended (ms).
     pub end_ms: u16,
-    /// Declared squelch tail: so much of a burst's end is noise [ms].
+    /// Declared squelch tail: so much of a burst's end is noise (ms).
     pub tail_ms: u16,
-    /// Deaf for this long after its own transmission [ms].
+    /// Deaf for this long after its own transmission (ms).
     pub inhibit_after_transmit_ms: u16,
-    /// A burst shorter than this keys nobody; held, not lost [ms].
+    /// A burst shorter than this keys nobody; held, not lost (ms).
     pub burst_min_ms: u16,
-    /// Longest burst from here [ms].
+    /// Longest burst from here (ms).
     pub talk_limit_ms: u32,
 }
 
@@ -204,13 +204,13 @@ pub struct TransmitSpec {
     pub overlap: Overlap,
     /// Whether its far side has a jitter buffer.
     pub pacing: Pacing,
-    /// Longest wait for a clear channel and a grant [ms].
+    /// Longest wait for a clear channel and a grant (ms).
     pub hold_max_ms: u16,
-    /// How long it stays keyed after the last speech [ms].
+    /// How long it stays keyed after the last speech (ms).
     pub tail_ms: u16,
-    /// Longest transmission [ms].
+    /// Longest transmission (ms).
     pub talk_limit_ms: u32,
-    /// After this the far side of a latching key method (event, dtmf, line) lets go by itself [ms].
+    /// After this the far side of a latching key method (event, dtmf, line) lets go by itself (ms).
     pub far_timeout_ms: Option<u32>,
     /// Cannot hear while it transmits.
     pub half_duplex: bool,

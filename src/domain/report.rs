@@ -56,9 +56,9 @@ pub enum Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortOutcome {
     pub port: PortId,
-    /// Audio delivered [ms].
+    /// Audio delivered (ms).
     pub heard_ms: u32,
-    /// Audio not delivered [ms], with the last cause.
+    /// Audio not delivered (ms), with the last cause.
     pub missed_ms: u32,
     pub missed: Option<MissCause>,
 }

@@ -95,12 +95,12 @@ pub struct ControlEnds {
     pub task: tokio::task::JoinHandle<()>,
 }
 
-/// How often a failing journal is tried again [ms].
+/// How often a failing journal is tried again (ms).
 const JOURNAL_RETRY_MS: u64 = 1000;
 /// Records of one group; the journal's own limit is 4,096.
 const GROUP_RECORDS_MAX: usize = 2048;
 /// A media thread that has not ticked for this long cannot be made safe in place; the process ends and nothing
-/// transmits [ms].
+/// transmits (ms).
 const THREAD_DEAD_MS: u64 = 10_000;
 /// Reports of one round, so that commands get their turn.
 const REPORTS_PER_ROUND: usize = 4096;

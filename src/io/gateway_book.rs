@@ -14,7 +14,7 @@ use crate::domain::time::MonoTime;
 use super::gateway_socket::GatewaySockets;
 use super::media::NewSockets;
 
-/// Waits this long before a refused address is tried again [ms].
+/// Waits this long before a refused address is tried again (ms).
 const RETRY_MS: u64 = 2000;
 
 /// Sockets by port.

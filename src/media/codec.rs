@@ -193,7 +193,7 @@ impl Encoder {
         self.waiting_samples = 0;
     }
 
-    /// Opus only: spends bits on redundancy for so much loss [percent]; 0 spends none. Kept over a reset.
+    /// Opus only: spends bits on redundancy for so much loss (percent); 0 spends none. Kept over a reset.
     pub fn expect_loss(&mut self, percent: u8) {
         if let EncoderLaw::Opus(encoder) = &mut self.law {
             encoder.set_packet_loss_perc(i32::from(percent.min(100))).expect("0 to 100 is a loss");

@@ -14,7 +14,7 @@ use crate::media::level::rms_db;
 /// One frame's print.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Print {
-    /// Each band against its own recent mean [dB].
+    /// Each band against its own recent mean (dB).
     bands: [f32; BANDS],
     /// Level of the frame [dB below full scale]; 0 in a default print, which is not [`Print::is_live`].
     level_db: f32,
@@ -84,7 +84,7 @@ impl Trail {
 /// A burst was found to be the return of another one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Return {
-    /// From the original to its return [ms], to the nearest 20.
+    /// From the original to its return (ms), to the nearest 20.
     pub delay_ms: u32,
     /// How much weaker the return is; negative means louder.
     pub down: Gain,

@@ -562,9 +562,9 @@ fn tell<K: Copy>(changes: &mut Changes<K>, change: Change<K>) {
 /// Who holds, waits, or is revoked and still keyed: holders and queue at their hard limits, and as many revoked. In
 /// open mode all of them may hold; more talkers than that in one patch are denied as full.
 pub const SEATS_MAX: usize = 2 * (HOLDERS_MAX + QUEUE_MAX);
-/// A talker finishes a sentence in this time [ms].
+/// A talker finishes a sentence in this time (ms).
 const WARN_BEFORE_END_MS: u64 = 5_000;
-/// A listener notices a change of voice at a smaller difference less than it is annoyed by flutter [dB].
+/// A listener notices a change of voice at a smaller difference less than it is annoyed by flutter (dB).
 const LOUDER_BY_DB: i16 = 6;
 
 #[cfg(test)]

@@ -48,9 +48,9 @@ pub struct Ear {
     pub stage: Stage,
     /// Whether it is among those the port hears now.
     pub chosen: bool,
-    /// Audio delivered [ms].
+    /// Audio delivered (ms).
     pub heard_ms: u32,
-    /// Audio not delivered [ms].
+    /// Audio not delivered (ms).
     pub missed_ms: u32,
     /// Why, last.
     pub missed: Option<MissCause>,

@@ -262,7 +262,7 @@ impl<B: Copy + Eq> Hold<B> {
         true
     }
 
-    /// How far behind the air it is [ms].
+    /// How far behind the air it is (ms).
     pub fn lag_ms(&self, now: MonoTime) -> u64 {
         self.entry(0).map_or(0, |oldest| now.ms_since(oldest.frame.arrived_at))
     }
@@ -347,9 +347,9 @@ impl<B: Copy + Eq> Hold<B> {
     }
 }
 
-/// So much of each pause is always played, or words run together [frames].
+/// So much of each pause is always played, or words run together (frames).
 const PAUSE_KEPT_FRAMES: u16 = 5;
-/// A tick may come this late and still be caught up; a longer gap is the talker's own [ms].
+/// A tick may come this late and still be caught up; a longer gap is the talker's own (ms).
 const CATCH_UP_MS: u64 = 60;
 
 #[cfg(test)]

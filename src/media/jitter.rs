@@ -164,12 +164,12 @@ impl JitterBuffer {
         self.waiting == 0
     }
 
-    /// The depth the network's last seconds ask for [ms]: 20 to 200.
+    /// The depth the network's last seconds ask for (ms): 20 to 200.
     pub fn target_ms(&self) -> u32 {
         self.transit.target_ms()
     }
 
-    /// How long after the ideal moment the next packet would be played [ms]; 0 before the first.
+    /// How long after the ideal moment the next packet would be played (ms); 0 before the first.
     pub fn depth_ms(&self, now: MonoTime) -> i64 {
         let Some(stream) = &self.stream else { return 0 };
         let next = self.stored(stream.next_sequence).map_or(stream.next_timestamp, |slot| slot.timestamp);

@@ -116,7 +116,7 @@ impl Playout {
         heard
     }
 
-    /// How much later than the network asks for the next new sample is played [ms].
+    /// How much later than the network asks for the next new sample is played (ms).
     fn lag_ms(&self, now: MonoTime) -> i64 {
         let carried_ms = (self.carried * 1_000 / MIX_RATE_HZ as usize) as i64;
         self.jitter.depth_ms(now) + carried_ms - i64::from(self.jitter.target_ms())

@@ -237,5 +237,5 @@ impl Port {
     }
 }
 
-/// RFC 3550 section 6.2's usual interval [ms].
+/// RFC 3550 section 6.2's usual interval (ms).
 pub const REPORT_EVERY_MS: u64 = 5_000;

@@ -394,9 +394,9 @@ fn same_host(one: SocketAddr, other: SocketAddr) -> bool {
     one.ip().to_canonical() == other.ip().to_canonical()
 }
 
-/// A latch moves after this silence: longer than any pause of a live sender, shorter than a dispatcher's patience [ms].
+/// A latch moves after this silence: longer than any pause of a live sender, shorter than a dispatcher's patience (ms).
 const LATCH_MOVES_AFTER_MS: u64 = 2_000;
-/// Packets of the SSRC left behind may still be under way for this long [ms].
+/// Packets of the SSRC left behind may still be under way for this long (ms).
 const OLD_STREAM_MS: u64 = 200;
 /// RFC 3550 A.1: a gap as large as this is another beginning.
 const DROPOUT_MAX: u16 = 3_000;
@@ -404,7 +404,7 @@ const DROPOUT_MAX: u16 = 3_000;
 const WINDOW: u16 = 128;
 /// Packets in order that prove a new beginning under the same SSRC.
 const RESTART_RUN: u8 = 3;
-/// Between packets further apart than this no jitter is measured [ms].
+/// Between packets further apart than this no jitter is measured (ms).
 const JITTER_PAUSE_MS: u64 = 500;
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub enum Rates {
 }
 
 impl Rates {
-    /// From a codec's sample rate [Hz] to the mixer's; `None` if there is no filter for it.
+    /// From a codec's sample rate (Hz) to the mixer's; `None` if there is no filter for it.
     pub const fn to_mixer(rate_hz: u32) -> Option<Self> {
         match rate_hz {
             8_000 => Some(Rates::Up8To16),
@@ -37,7 +37,7 @@ impl Rates {
         }
     }
 
-    /// From the mixer's rate to a codec's sample rate [Hz]; `None` if there is no filter for it.
+    /// From the mixer's rate to a codec's sample rate (Hz); `None` if there is no filter for it.
     pub const fn from_mixer(rate_hz: u32) -> Option<Self> {
         match rate_hz {
             8_000 => Some(Rates::Down16To8),
@@ -236,7 +236,7 @@ mod tests {
         (0..samples).map(|n| ((TAU * hz * n as f64 / rate_hz).sin() * 16_000.0).round() as i16).collect()
     }
 
-    /// Amplitude of one frequency relative to the tone that went in [dB].
+    /// Amplitude of one frequency relative to the tone that went in (dB).
     fn amplitude_db(samples: &[i16], hz: f64, rate_hz: f64) -> f64 {
         let (mut re, mut im) = (0.0, 0.0);
         for (n, sample) in samples.iter().enumerate() {

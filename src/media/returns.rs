@@ -170,5 +170,5 @@ const TRACKS: usize = 16;
 const PAIRS: usize = 32;
 /// Ports of one talker that are watched for its return.
 const REACHED_MAX: usize = 64;
-/// A return later than this is another matter [ms].
+/// A return later than this is another matter (ms).
 const KEPT_MS: u64 = 3_200;

@@ -21,7 +21,7 @@ use super::discard::Discard;
 /// The CELT frame of silence that goes between two sources of one Opus stream. A decoder that is switched bare
 /// overshoots by 8 to 11 dB (measured, 95th percentile); after this frame by 0.2.
 pub const OPUS_SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
-/// How long it sounds [ms].
+/// How long it sounds (ms).
 const OPUS_SILENCE_MS: u32 = 20;
 
 /// Whose audio the stream carries. `B` is whatever the owner calls a burst.
@@ -295,9 +295,9 @@ impl<B: Copy + Eq> Sender<B> {
     }
 }
 
-/// A gap longer than this is no loss but another beginning [packets]; two seconds.
+/// A gap longer than this is no loss but another beginning (packets); two seconds.
 const GAP_MAX: u64 = 100;
-/// Timestamps that jump further than this within a burst are not believed [s].
+/// Timestamps that jump further than this within a burst are not believed (s).
 const TIMESTAMP_JUMP_MAX_S: u32 = 10;
 
 #[cfg(test)]

@@ -158,9 +158,9 @@ impl Shard {
     }
 }
 
-/// Longer than any pause within a burst that its own shard would not have ended [ms].
+/// Longer than any pause within a burst that its own shard would not have ended (ms).
 const TRUNK_SILENCE_MS: u64 = 5_000;
-/// A ring and a tick of the other shard, many times over [ms].
+/// A ring and a tick of the other shard, many times over (ms).
 const ANSWER_WITHIN_MS: u64 = 500;
 /// Room that outcomes leave for what cannot wait.
 const REPORTS_RESERVED: usize = 64;

@@ -40,7 +40,7 @@ impl Tone {
         }
     }
 
-    /// How long it sounds [ms].
+    /// How long it sounds (ms).
     pub fn duration_ms(self) -> u32 {
         self.segments().iter().map(|segment| u32::from(segment.ms)).sum()
     }

@@ -440,7 +440,7 @@ fn is_of(ear: &Ear, held: Held, all: bool) -> bool {
 const AT_ONCE_MAX: usize = 2;
 /// The key's end is told this often more: it must not be lost.
 const UNKEYS: u8 = 3;
-/// A keyed gateway that hears nothing for this long may believe its key lost [ms].
+/// A keyed gateway that hears nothing for this long may believe its key lost (ms).
 const SIGN_EVERY_MS: u64 = 100;
-/// A transmitter that refused twice is not preferred for so long [ms].
+/// A transmitter that refused twice is not preferred for so long (ms).
 const FAILED_FOR_MS: u64 = 10_000;

@@ -14,7 +14,7 @@ use super::slab::PortSlot;
 /// What is remembered of one port's key.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PortWatch {
-    /// Audio of this key that held no speech, in a row [ms].
+    /// Audio of this key that held no speech, in a row (ms).
     silent_ms: u32,
     /// The same, but loud.
     noise_ms: u32,
@@ -108,13 +108,13 @@ impl Shard {
     }
 }
 
-/// Nobody thinks for so long with the key down [ms].
+/// Nobody thinks for so long with the key down (ms).
 const STUCK_AFTER_MS: u32 = 20_000;
-/// A squelch that opens on noise shows itself sooner [ms].
+/// A squelch that opens on noise shows itself sooner (ms).
 const NOISE_AFTER_MS: u32 = 5_000;
 /// Louder than any clean pause [-dBov].
 const LOUD_DBOV: u8 = 55;
-/// Two repeaters' tails answer each other within this [ms].
+/// Two repeaters' tails answer each other within this (ms).
 const ANSWER_WITHIN_MS: u64 = 1_500;
 /// Three times to and fro.
 const TURNS: u8 = 6;

@@ -12,7 +12,7 @@ pub mod trunk;
 
 use std::fmt;
 
-/// The largest datagram we send or take [bytes]: what an Ethernet link carries whole. Nothing a voice gateway
+/// The largest datagram we send or take (bytes): what an Ethernet link carries whole. Nothing a voice gateway
 /// sends comes near it; a longer one is somebody else's.
 pub const DATAGRAM_BYTES_MAX: usize = 1500;
 

@@ -7,7 +7,7 @@ use rtp_rs::{RtpReader, RtpReaderError};
 
 use super::{Pen, WriteFault};
 
-/// The fixed part of every RTP header [bytes].
+/// The fixed part of every RTP header (bytes).
 pub const FIXED_HEADER_BYTES: usize = 12;
 
 /// What a datagram is, by its first two bytes. RFC 7983 section 7 as updated by RFC 9443, RFC 5761 section 4.

@@ -34,7 +34,7 @@ pub const ONE_BYTE_PROFILE: u16 = 0xbede;
 /// The ids we offer when nothing else is configured.
 pub const DEFAULT_IDS: ExtensionIds = ExtensionIds { level: Some(1), keying: Some(2), talker: Some(3) };
 
-/// Room for every element we write, padded [bytes]: level 2, keying 3, talker 16.
+/// Room for every element we write, padded (bytes): level 2, keying 3, talker 16.
 pub const ELEMENTS_BYTES_MAX: usize = 24;
 
 /// How loud the packet is, by its sender's own meter.

@@ -20,7 +20,7 @@ pub struct TelephoneEvent {
     pub duration: u16,
 }
 
-/// A payload's length [bytes].
+/// A payload's length (bytes).
 pub const TELEPHONE_EVENT_BYTES: usize = 4;
 
 impl TelephoneEvent {

@@ -14,8 +14,8 @@
 //!  20- 35   burst
 //!  36- 51   origin node       the daemon whose port heard the talker
 //!  52- 67   origin port
-//!  speech   68 codec (1 Opus, 2 PCMU, 3 PCMA, 4 G.722, 5 L16), 69 channels, 70 packet time [ms], 71 level [-dBov],
-//!           72-75 RTP clock [Hz], 76-77 sequence, 78-79 payload length (1 to 1,500), 80-83 timestamp,
+//!  speech   68 codec (1 Opus, 2 PCMU, 3 PCMA, 4 G.722, 5 L16), 69 channels, 70 packet time (ms), 71 level [-dBov],
+//!           72-75 RTP clock (Hz), 76-77 sequence, 78-79 payload length (1 to 1,500), 80-83 timestamp,
 //!           84 talker length (0 to 15), then talker, then payload
 //!  request  68 talker length, then talker
 //!  granted  nothing
@@ -40,10 +40,10 @@ pub const VERSION: u8 = 1;
 /// last stop for a frame that circles.
 pub const HOPS_MAX: u8 = 7;
 
-/// The longest payload [bytes]: no RTP packet we accept carries more.
+/// The longest payload (bytes): no RTP packet we accept carries more.
 pub const PAYLOAD_BYTES_MAX: usize = DATAGRAM_BYTES_MAX;
 
-/// The longest frame [bytes]; what a ring's slot must hold.
+/// The longest frame (bytes); what a ring's slot must hold.
 pub const FRAME_BYTES_MAX: usize = COMMON_BYTES + SPEECH_BYTES + Alias::LENGTH_MAX + PAYLOAD_BYTES_MAX;
 
 /// One message about one burst in one patch.

@@ -122,7 +122,7 @@ pub(super) fn answer(waiter: &Waiter, outcome: &Result<Answer, Refusal>, keys: &
     }
 }
 
-/// A cut is answered without the journal after this long: a slow disk must not make a dispatcher press twice [ms].
+/// A cut is answered without the journal after this long: a slow disk must not make a dispatcher press twice (ms).
 const JOURNAL_PATIENCE_MS: u64 = 25;
 /// Keys remembered: a day of a busy room.
 const KEYS_MAX: usize = 4096;

@@ -62,7 +62,7 @@ pub struct Control {
     /// When time next does something; none while the state has changed since it was computed.
     next_deadline: Option<MonoTime>,
     next_reminder: MonoTime,
-    /// Wall time minus boot time as last recorded [ms].
+    /// Wall time minus boot time as last recorded (ms).
     clock_offset_ms: i64,
     draining: bool,
 }
@@ -349,9 +349,9 @@ fn offset_ms(now: Now) -> i64 {
     now.wall.0.saturating_sub(i64::try_from(now.mono.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// A clock jump of more than this is an event [ms].
+/// A clock jump of more than this is an event (ms).
 const CLOCK_STEP_MS: i64 = 2_000;
-/// How often a patch that is not secure reminds of it [ms].
+/// How often a patch that is not secure reminds of it (ms).
 const REMINDER_MS: u64 = 300_000;
-/// A command whose orders are not applied by then is answered as late [ms].
+/// A command whose orders are not applied by then is answered as late (ms).
 const MEDIA_PATIENCE_MS: u64 = 2_000;

@@ -86,5 +86,5 @@ fn owns(agency: &AgencyId, link: &Link) -> bool {
     link.owner == *agency
 }
 
-/// The warning that is also heard [s].
+/// The warning that is also heard (s).
 const LAST_WARNING_S: u32 = 120;

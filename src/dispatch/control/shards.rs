@@ -177,7 +177,7 @@ impl Shards {
     }
 }
 
-/// A shard that has not applied a cut by now is late [ms].
+/// A shard that has not applied a cut by now is late (ms).
 pub const LATE_MS: u64 = 50;
-/// And by now it is replaced [ms].
+/// And by now it is replaced (ms).
 pub const CONDEMN_MS: u64 = 200;

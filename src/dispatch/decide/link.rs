@@ -228,7 +228,7 @@ pub(super) fn decide_extend(
     if extended { Ok(()) } else { Err(Refusal::LeaseTooLong { most_s: 0 }) }
 }
 
-/// Longest remaining lease an extension may lead to [ms]: the owner's hard end, and the policy.
+/// Longest remaining lease an extension may lead to (ms): the owner's hard end, and the policy.
 fn most_ms(draft: &Draft<'_>, link: &Link) -> u64 {
     link.hard_end.left_ms(draft.now).min(u64::from(draft.state.configuration.policy.lease_max_s) * 1000)
 }
@@ -318,5 +318,5 @@ fn no_such(request: &LinkRequest) -> Refusal {
 
 /// More would be a wrong level at the gateway, not a gain [hundredths of a decibel].
 const GAIN_MAX: u16 = 2400;
-/// A standing link renews daily [s].
+/// A standing link renews daily (s).
 pub const STANDING_LEASE_S: u32 = 24 * 3600;

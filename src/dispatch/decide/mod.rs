@@ -191,5 +191,5 @@ fn check_text(what: &str, text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Longest title, note, reason or place [characters].
+/// Longest title, note, reason or place (characters).
 pub const TEXT_MAX: usize = 1000;

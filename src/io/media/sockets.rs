@@ -39,7 +39,7 @@ pub struct Ready {
     pub rtcp: bool,
 }
 
-/// A peer may move after this long a silence [ms] (the receiver's own rule).
+/// A peer may move after this long a silence (ms) (the receiver's own rule).
 const SILENCE_MS: u64 = 2000;
 
 impl SocketTable {

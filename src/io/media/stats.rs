@@ -8,7 +8,7 @@ use crate::domain::report::MediaLimit;
 use crate::domain::time::MonoTime;
 use crate::media::discard::{Counters, Discard};
 
-/// Upper bounds of the lateness histogram [ms]; the last bucket is everything above.
+/// Upper bounds of the lateness histogram (ms); the last bucket is everything above.
 pub const LATENESS_MS: [u64; 8] = [1, 2, 5, 10, 20, 50, 100, 200];
 
 /// One thread's published figures.
@@ -28,7 +28,7 @@ pub struct ShardStats {
     pub bursts: AtomicU64,
     /// Ticks by how late they began.
     pub lateness: [AtomicU64; LATENESS_MS.len() + 1],
-    /// Sum of lateness [us].
+    /// Sum of lateness (us).
     pub lateness_us: AtomicU64,
     pub ticks: AtomicU64,
     /// Most packets in the outbox of one round since the last look.

@@ -7,7 +7,7 @@ use crate::domain::time::MonoTime;
 /// What the network does to packets: base, histogram, target.
 #[derive(Debug)]
 pub struct Transit {
-    /// Least transit of the running window and of the one before [us].
+    /// Least transit of the running window and of the one before (us).
     least_us: [i64; 2],
     window_end: MonoTime,
     histogram: [u16; BINS],
@@ -28,7 +28,7 @@ impl Default for Transit {
 }
 
 impl Transit {
-    /// Transit of a packet that nothing delayed [us]; 0 before the first.
+    /// Transit of a packet that nothing delayed (us); 0 before the first.
     pub fn origin_us(&self) -> i64 {
         let base = self.least_us[0].min(self.least_us[1]);
         if base == i64::MAX { 0 } else { base }
@@ -60,7 +60,7 @@ impl Transit {
         self.target_ms = self.wanted_ms();
     }
 
-    /// How deep the buffer should be [ms]: 20 to 200.
+    /// How deep the buffer should be (ms): 20 to 200.
     pub const fn target_ms(&self) -> u32 {
         self.target_ms
     }

@@ -241,7 +241,7 @@ impl ReceiveKeyer {
     }
 }
 
-/// Opus sends one DTX frame every 400 ms: a pause is only over later than that [ms].
+/// Opus sends one DTX frame every 400 ms: a pause is only over later than that (ms).
 const END_WITH_PAUSES_MS: u64 = 450;
 /// Speech at a telephone's distance is louder than this, room noise is not.
 const VOX_OPEN: Level = Level(40);

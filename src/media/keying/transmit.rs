@@ -261,11 +261,11 @@ impl TransmitKeyer {
     }
 }
 
-/// A trunk that grants at all does so within a second [ms].
+/// A trunk that grants at all does so within a second (ms).
 const GRANT_WAIT_MS: u64 = 1_000;
-/// A busy trunk's next free moment, and time for the key to be seen as up [ms].
+/// A busy trunk's next free moment, and time for the key to be seen as up (ms).
 const RETRY_AFTER_MS: u64 = 300;
-/// Time for our key-up to reach a latching far side, three times repeated, before its own time-out [ms].
+/// Time for our key-up to reach a latching far side, three times repeated, before its own time-out (ms).
 const LET_GO_BEFORE_MS: u64 = 500;
 
 #[cfg(test)]
