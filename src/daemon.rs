@@ -20,6 +20,7 @@ use crate::domain::configuration::Configuration;
 use crate::domain::event::{Alarm, Event, Recorded, Stream};
 use crate::domain::id::UserId;
 use crate::domain::incident::Actor;
+use crate::domain::time::MonoTime;
 use crate::io::control_link::ControlLink;
 use crate::io::control_task::{self, ControlEnds, ControlParts};
 use crate::io::journal::{NotRecorded, RecoveryReport, SetAside};
@@ -222,10 +223,13 @@ async fn wait_for_routes(link: &ControlLink) -> Result<(), RunFault> {
 
 /// The systemd watchdog is fed only while every shard ticks.
 fn feed_watchdog(stats: &[Arc<ShardStats>]) {
-    let now = clock::mono();
-    if stats.iter().all(|stats| now.since(stats.heartbeat()) < HEARTBEAT_MOST) {
+    if all_beat(stats.iter().map(|stats| stats.heartbeat()), clock::mono()) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
     }
+}
+
+fn all_beat(mut last_beats: impl Iterator<Item = MonoTime>, now: MonoTime) -> bool {
+    last_beats.all(|beat| now.since(beat) < HEARTBEAT_MOST)
 }
 
 /// A shard ticks every 20 ms; a hundred missed ticks are no scheduling noise.
@@ -341,4 +345,17 @@ fn seed() -> Result<u64, RunFault> {
 
 fn system<E: fmt::Display>(what: &'static str) -> impl Fn(E) -> RunFault {
     move |fault| RunFault::System(format!("{what}: {fault}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_starves_as_soon_as_one_shard_stands_still() {
+        let (now, lately, long_ago) = (100_000, 98_500, 97_500);
+        let beat = |beats: [u64; 2]| all_beat(beats.into_iter().map(MonoTime::from_millis), MonoTime::from_millis(now));
+        assert!(beat([now, lately]));
+        assert!(!beat([now, long_ago]) && !beat([long_ago, now]), "a shard has not ticked for 2.5 s");
+    }
 }
