@@ -1,4 +1,5 @@
-//! The API's reader of commands against damaged JSON: it never panics, and what it takes it writes back.
+//! The API's reader of commands against damaged JSON, and the dispatch core behind it against damaged sessions: neither
+//! panics, what is taken is written back, and what was recorded can be replayed.
 //!
 //! `SEED=n cargo test --test fuzz_api` tries another sequence.
 
@@ -42,4 +43,44 @@ fn no_bytes_sent_as_a_command_break_the_reader() {
         }
     }
     assert!(taken > INPUTS / 50 && INPUTS - taken > INPUTS / 20, "one-sided: {taken} of {INPUTS} taken");
+}
+
+/// A session by line: who (0 ems, 1 fire, 2 police), and what. `$` is the incident.
+const SESSION: [&str; 14] = [
+    r#"1{"do":"open_incident","title":"Harbour fire","kind":"fire","invite":["police","ems"],"links":[{"talkgroup":"fd-1"}]}"#,
+    r#"2{"do":"accept","incident":"$","links":[{"talkgroup":"pd-1"}]}"#,
+    r#"0{"do":"accept","incident":"$","links":[{"talkgroup":"ems-1","direction":"listen","lease_s":3600}]}"#,
+    r#"1{"do":"set_floor","incident":"$","name":"main","floor":{"mode":"ptt","holders_max":1,"queue_max":2,"hang_ms":0,"talk_limit_ms":9000}}"#,
+    r#"1{"do":"add_patch","incident":"$","name":"command"}"#,
+    r#"1{"do":"extend","incident":"$","by_s":600}"#,
+    r#"2{"do":"declare_emergency","talkgroup":"pd-1","talker":"unit 7","place":"pier 3"}"#,
+    r#"0{"do":"cut","target":{"agency":"ems"}}"#,
+    r#"0{"do":"restore","target":{"agency":"ems"}}"#,
+    r#"1{"do":"offer_host","incident":"$","to":"police"}"#,
+    r#"2{"do":"take_host","incident":"$"}"#,
+    r#"2{"do":"remove","incident":"$","agency":"ems"}"#,
+    r#"1{"do":"leave","incident":"$"}"#,
+    r#"2{"do":"close","incident":"$","force":true}"#,
+];
+const SESSIONS: u32 = 3_000;
+
+#[test]
+fn no_session_of_commands_breaks_the_dispatch_core_or_its_replay() {
+    let opened = serde_json::to_value(fuzz::session(SESSION[0].as_bytes())).unwrap();
+    let mut incidents = opened.as_array().unwrap().iter().filter_map(|recorded| recorded["event"]["incident"].as_str());
+    let incident = incidents.next_back().unwrap();
+    let good = SESSION.join("\n").replace('$', incident);
+    let most = fuzz::session(good.as_bytes()).len();
+    assert!(most > 15, "the good session recorded only {most}");
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
+    let mut mutator = mutate::Mutator::new(seed, vec![good.into_bytes()]);
+    let mut lengths = std::collections::BTreeSet::new();
+    for round in 0..SESSIONS {
+        let input = mutator.next_input();
+        match catch_unwind(|| fuzz::session(input).len()) {
+            Ok(length) => drop(lengths.insert(length)),
+            Err(_) => panic!("seed {seed}, round {round}: {}", String::from_utf8_lossy(input)),
+        }
+    }
+    assert!(lengths.len() > 10, "the mutator is too mild: sessions recorded {lengths:?}");
 }
