@@ -45,6 +45,9 @@ fn every_verb_has_a_help_page_with_a_sentence_about_it() {
             verb.get_about().is_some_and(|about| !about.to_string().is_empty()),
             "{words:?} says nothing of itself"
         );
+        for argument in verb.get_arguments() {
+            assert!(argument.get_help().is_some(), "{words:?} does not say what {} is", argument.get_id());
+        }
     }
     crosspatch::cli::grammar().debug_assert();
 }

@@ -14,11 +14,13 @@ use crate::domain::talker::Alias;
 pub(super) enum EmergencyVerb {
     /// Declare an emergency for a talker of an own talkgroup
     Declare {
+        /// Own talkgroup
         talkgroup: TalkgroupId,
         /// Who is in trouble, as radios show it
-        #[arg(long, default_value = "")]
+        #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
         talker: String,
-        #[arg(long, default_value = "")]
+        /// Where
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         place: String,
     },
     /// Say that a human has heard it
@@ -30,7 +32,8 @@ pub(super) enum EmergencyVerb {
     Clear {
         /// Spoken form, id, or talkgroup
         emergency: String,
-        #[arg(long, default_value = "")]
+        /// Why it is over
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         reason: String,
     },
 }

@@ -17,7 +17,10 @@ pub(super) enum IncidentVerb {
     /// List open incidents and unanswered invitations
     List,
     /// Show one incident: nets, links, who talks
-    Show { incident: String },
+    Show {
+        /// Id, spoken form, or the beginning of either
+        incident: String,
+    },
     #[command(flatten)]
     Session(SessionVerb),
     #[command(flatten)]
@@ -31,6 +34,7 @@ pub(super) enum SessionVerb {
     Open {
         /// Template of the configuration
         template: Option<TemplateId>,
+        /// Title; without it that of the template
         #[arg(long, required_unless_present = "template")]
         title: Option<String>,
         /// Kind that agreements speak of, such as fire or rescue
@@ -48,9 +52,12 @@ pub(super) enum SessionVerb {
     },
     /// Invite an agency
     Invite {
+        /// Id, spoken form, or the beginning of either
         incident: String,
+        /// Agency to invite
         agency: AgencyId,
-        #[arg(long, default_value = "")]
+        /// What its dispatcher should know
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         note: String,
         /// Talkgroup of theirs that is proposed for linking; may be repeated
         #[arg(long, value_name = "TALKGROUP")]
@@ -58,6 +65,7 @@ pub(super) enum SessionVerb {
     },
     /// Accept an invitation, linking own talkgroups at once
     Accept {
+        /// Id, spoken form, or the beginning of either
         incident: String,
         /// Own talkgroup to link; may be repeated
         #[arg(long, value_name = "TALKGROUP")]
@@ -65,37 +73,81 @@ pub(super) enum SessionVerb {
     },
     /// Decline an invitation
     Decline {
+        /// Id, spoken form, or the beginning of either
         incident: String,
-        #[arg(long, default_value = "")]
+        /// Why, for the host
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         reason: String,
     },
     /// Offer the host role to another member, who takes it with take-host
     #[command(visible_alias = "transfer")]
-    OfferHost { incident: String, to: AgencyId },
+    OfferHost {
+        /// Id, spoken form, or the beginning of either
+        incident: String,
+        /// Member that is to be the host
+        to: AgencyId,
+    },
     /// Take the host role that was offered
-    TakeHost { incident: String },
+    TakeHost {
+        /// Id, spoken form, or the beginning of either
+        incident: String,
+    },
     /// Hand over to the next dispatcher of the own agency, with a note
-    HandOver { incident: String, to: UserId, note: String },
+    HandOver {
+        /// Id, spoken form, or the beginning of either
+        incident: String,
+        /// Name of the next dispatcher
+        to: UserId,
+        /// What they should know
+        note: String,
+    },
     /// Leave the incident; own links end at once
-    Leave { incident: String },
+    Leave {
+        /// Id, spoken form, or the beginning of either
+        incident: String,
+    },
     /// As the host, remove an agency; its links end at once
-    Remove { incident: String, agency: AgencyId },
+    Remove {
+        /// Id, spoken form, or the beginning of either
+        incident: String,
+        /// Agency to remove
+        agency: AgencyId,
+    },
     /// As the host, close the incident
     Close {
+        /// Id, spoken form, or the beginning of either
         incident: String,
         /// Also if others talked a short while ago: warns on the air first
         #[arg(long)]
         force: bool,
     },
     /// Write into the incident's record
-    Note { incident: String, text: String },
+    Note {
+        /// Id, spoken form, or the beginning of either
+        incident: String,
+        /// What is to be remembered
+        text: String,
+    },
     /// Add a net; who talks in it is as the host's policy says, until set-floor changes it
-    AddPatch { incident: String, name: PatchName },
+    AddPatch {
+        /// Id, spoken form, or the beginning of either
+        incident: String,
+        /// Name of the net
+        name: PatchName,
+    },
     /// Close a net; its links end at once
-    ClosePatch { incident: String, name: PatchName },
+    ClosePatch {
+        /// Id, spoken form, or the beginning of either
+        incident: String,
+        /// Name of the net
+        name: PatchName,
+    },
     /// Change how a net shares the right to talk; what is not given stays as it is
     SetFloor {
+        /// Id, spoken form, or the beginning of either
         incident: String,
+
+        /// Name of the net
         name: PatchName,
         #[command(flatten)]
         floor: Floor,

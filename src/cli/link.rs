@@ -19,19 +19,23 @@ use crate::domain::incident::{Direction, LinkRequest, PartyClass};
 pub(super) enum LinkVerb {
     /// Link an own talkgroup into a net
     Link {
+        /// Id, spoken form, or the beginning of either
         incident: String,
+        /// Own talkgroup
         talkgroup: TalkgroupId,
         #[command(flatten)]
         terms: Terms,
     },
     /// Take a talkgroup out of a net, at once
     Unlink {
+        /// Id, spoken form, or the beginning of either
         incident: String,
         /// Spoken form, id, or talkgroup
         link: String,
     },
     /// Change direction, gain or priority of a link
     Adjust {
+        /// Id, spoken form, or the beginning of either
         incident: String,
         /// Spoken form, id, or talkgroup
         link: String,
@@ -49,6 +53,7 @@ pub(super) enum LinkVerb {
     },
     /// Prolong one link, or all own links of the incident
     Extend {
+        /// Id, spoken form, or the beginning of either
         incident: String,
         /// Spoken form, id, or talkgroup; without it all own links (as the host: all)
         link: Option<String>,
@@ -58,6 +63,7 @@ pub(super) enum LinkVerb {
     },
     /// Widen the audience of an own link
     Admit {
+        /// Id, spoken form, or the beginning of either
         incident: String,
         /// Spoken form, id, or talkgroup
         link: String,
@@ -72,6 +78,7 @@ pub(super) enum LinkVerb {
     },
     /// End an isolation of an own link before its time
     EndIsolation {
+        /// Id, spoken form, or the beginning of either
         incident: String,
         /// Spoken form, id, or talkgroup
         link: String,

@@ -17,6 +17,7 @@ use crate::domain::incident::CutTarget;
 pub(super) enum Verb {
     /// Run the daemon until SIGTERM; SIGHUP reads the configuration again
     Run {
+        /// Configuration
         #[arg(long, value_name = "PATH", env = "CROSSPATCH_CONFIG", default_value = CONFIG)]
         config: PathBuf,
     },
@@ -34,6 +35,7 @@ pub(super) enum Verb {
     },
     /// Check a configuration file: every fault at once, with line and column
     Check {
+        /// Configuration
         #[arg(value_name = "PATH", env = "CROSSPATCH_CONFIG", default_value = CONFIG)]
         config: PathBuf,
         /// Print the JSON schema of the configuration instead
@@ -41,14 +43,19 @@ pub(super) enum Verb {
         schema: bool,
     },
     /// Explain a key or section of the configuration
-    Explain { key: String },
+    Explain {
+        /// Such as hold_max_ms or gateway.rtp
+        key: String,
+    },
     /// Look whether this machine can run this configuration; changes nothing
     Doctor {
+        /// Configuration
         #[arg(value_name = "PATH", env = "CROSSPATCH_CONFIG", default_value = CONFIG)]
         config: PathBuf,
     },
     /// Show what a changed configuration would do to the running daemon
     Plan {
+        /// The changed configuration
         #[arg(value_name = "PATH")]
         config: PathBuf,
     },
@@ -60,7 +67,7 @@ pub(super) enum Verb {
         #[arg(long)]
         watch: bool,
     },
-    /// Show events as they happen
+    /// Show events as they happen; goes on after a restart of the daemon where it broke
     Watch {
         /// Begin after this cursor instead of now
         #[arg(long, value_name = "CURSOR")]
@@ -90,6 +97,7 @@ pub(super) enum Verb {
     Emergency(EmergencyVerb),
     /// Take the floor from whoever talks in a net
     Revoke {
+        /// Id, spoken form, or the beginning of either
         incident: String,
         /// Net of the incident
         #[arg(long, value_name = "NAME", default_value = "main")]
@@ -99,7 +107,10 @@ pub(super) enum Verb {
         burst: Option<BurstId>,
     },
     /// Say that a position is staffed
-    Beat { position: PositionId },
+    Beat {
+        /// Position of the configuration
+        position: PositionId,
+    },
     /// Confirm what the daemon cannot know by itself
     #[command(subcommand)]
     Confirm(ConfirmVerb),
@@ -107,9 +118,13 @@ pub(super) enum Verb {
     #[command(subcommand)]
     Journal(JournalVerb),
     /// Print completions for a shell
-    Completions { shell: Shell },
+    Completions {
+        /// Whose completions
+        shell: Shell,
+    },
     /// Write the manual pages into a folder
     Man {
+        /// Folder; it is made if it is not there
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
@@ -123,6 +138,7 @@ pub(super) enum ConfirmVerb {
     /// Audio was heard over an own link, one way or the other
     #[command(arg_required_else_help = true)]
     Link {
+        /// Id, spoken form, or the beginning of either
         incident: String,
         /// Spoken form, id, or talkgroup
         link: String,
@@ -134,7 +150,10 @@ pub(super) enum ConfirmVerb {
         transmit: bool,
     },
     /// What a changed configuration would widen is wanted
-    Change { agency: AgencyId },
+    Change {
+        /// Own agency
+        agency: AgencyId,
+    },
     /// What the journal lost has been looked at: audio crosses agency borders again. For administrators
     Loss {
         /// Who looked, at what, and whom they called; kept in the journal
@@ -148,11 +167,13 @@ pub(super) enum ConfirmVerb {
 pub(super) enum JournalVerb {
     /// Walk the whole journal and tell what is wrong; changes nothing
     Check {
+        /// Folder of the journal
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
     /// Rebuild a damaged journal from what can be read; the original is kept beside it
     Repair {
+        /// Folder of the journal
         #[arg(value_name = "DIR")]
         dir: PathBuf,
     },
