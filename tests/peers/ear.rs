@@ -52,7 +52,7 @@ impl Ear {
         Self { name, recording, programs }
     }
 
-    /// How much has been heard so far [samples].
+    /// How much has been heard so far (samples).
     pub fn mark(&self) -> usize {
         self.recording.samples.lock().unwrap().len()
     }

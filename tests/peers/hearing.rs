@@ -2,7 +2,7 @@
 
 use crosspatch::demo::likeness::{EARLY_MS, LATE_MS, Likeness, likeness};
 use crosspatch::demo::speech::Speech;
-use crosspatch::domain::audio::Frame;
+use crosspatch::domain::audio::{Frame, MIX_FRAME};
 
 /// A voice whose pieces are all different.
 pub struct Voice(Speech);
@@ -19,10 +19,12 @@ impl Voice {
         Self(Speech::load(prompt).unwrap())
     }
 
-    /// The next two seconds: three blocks of the comparison, so that other speech does not look alike.
+    /// The next two seconds: three blocks of the comparison, so that other speech does not look alike. They are said with
+    /// a pause after them, because a program keeps the last milliseconds of what it was given until more comes.
     pub fn next_piece(&mut self) -> Piece {
-        let frames = self.0.say(2_000);
+        let mut frames = self.0.say(2_000);
         let samples = frames.as_flattened().to_vec();
+        frames.extend([[0; MIX_FRAME]; 15]);
         Piece { frames, samples }
     }
 }

@@ -98,7 +98,7 @@ fn talk(air: &Air, mut input: ChildStdin, program: &Mutex<Running>) {
             air.said.notify_all();
         }
         let next = next.or_else(|| air.held.load(Ordering::Relaxed).then_some([0; MIX_FRAME]));
-        if next.is_some_and(|frame| !give(&mut input, &frame)) {
+        if next.is_some_and(|frame| !give(&mut input, &frame)) && !air.over.load(Ordering::Relaxed) {
             return program.lock().unwrap().check();
         }
     }
@@ -111,7 +111,7 @@ fn give(input: &mut ChildStdin, frame: &Frame) -> bool {
 }
 
 fn gstreamer(codec: Codec, from: u16, to: u16) -> String {
-    // GStreamer packs as much as the network bears unless told how long a packet is [ns].
+    // GStreamer packs as much as the network bears unless told how long a packet is (ns).
     const PACKET: &str = "min-ptime=20000000 max-ptime=20000000";
     let encoded = match codec {
         Codec::Opus => "opusenc audio-type=voice frame-size=20 ! rtpopuspay pt=96".to_owned(),
