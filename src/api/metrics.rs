@@ -77,7 +77,7 @@ fn shards(registry: &mut Registry, stats: &[Arc<ShardStats>]) {
         }
     }
     let most = stats.iter().map(|stats| stats.outbox_most.load(Ordering::Relaxed)).max().unwrap_or(0);
-    gauge(registry, "outbox_packets_most", "Most packets one round has sent", most);
+    gauge(registry, "outbox_packets_most", "Most packets of one round in the last half second", most);
 }
 
 /// One counter a reason, summed over shards.
@@ -140,6 +140,9 @@ fn own(registry: &mut Registry, door: &Door) {
         ("commits_failed", seen.journal.commits_failed),
         ("records", seen.journal.records),
         ("refused_full", seen.journal.refused_full),
+        ("checkpoints_failed", seen.journal.checkpoints_failed),
+        ("witness_failed", seen.journal.witness_failed),
+        ("facts_lost", seen.facts_lost),
     ] {
         journal.get_or_create(&vec![("what", what.to_owned())]).inc_by(value);
     }

@@ -400,10 +400,11 @@ pub(super) async fn healthz(State(door): State<Arc<Door>>) -> Response {
 #[utoipa::path(get, path = "/readyz", responses((status = 200, body = String), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
 pub(super) async fn readyz(State(door): State<Arc<Door>>) -> Response {
     let seen = Arc::clone(&door.link.seen.borrow());
-    match (&seen.journal.alarm, seen.ready) {
-        (None, true) => "ready\n".into_response(),
-        (None, false) => (StatusCode::SERVICE_UNAVAILABLE, "shards are being told their routes\n").into_response(),
-        (Some(_), _) => {
+    let fails = seen.state.alarms.iter().any(|alarm| matches!(alarm, Alarm::JournalFailing { .. }));
+    match (fails || seen.journal.alarm.is_some(), seen.ready) {
+        (false, true) => "ready\n".into_response(),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "shards are being told their routes\n").into_response(),
+        (true, _) => {
             (StatusCode::SERVICE_UNAVAILABLE, "the journal does not record; cuts still work\n").into_response()
         }
     }

@@ -54,6 +54,8 @@ pub struct Seen {
     pub position: u64,
     /// Where each open port really listens.
     pub bound: BTreeMap<PortId, SocketAddr>,
+    /// Facts of talk that no journal will have, because it failed or hung for too long.
+    pub facts_lost: u64,
 }
 
 /// One published event. `position` is its place in the journal; none for what could not be recorded.

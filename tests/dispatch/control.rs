@@ -322,6 +322,28 @@ fn a_failed_commit_refuses_gifts_and_keeps_cuts_in_force_until_the_journal_has_t
 }
 
 #[test]
+fn a_disk_that_neither_answers_nor_fails_is_an_alarm_and_nothing_new_is_promised_meanwhile() {
+    let (mut world, incident) = World::linked();
+    world.journal_obeys = false;
+    let waits = world.order("police", link(incident, "pd-2"));
+    world.pass_ms(4_900);
+    assert!(world.control.state().alarms.is_empty(), "a slow disk is no alarm");
+    world.pass_ms(200);
+    let hangs = |alarm: &Alarm| matches!(alarm, Alarm::JournalFailing { .. });
+    assert!(world.control.state().alarms.iter().any(hangs));
+    let gift = world.order("fire", link(incident, "fd-2"));
+    assert_eq!(world.answer(gift), Some(&Err(Refusal::JournalFailing)));
+    assert_eq!(world.answer(waits), None, "nobody knows whether the disk has it");
+    world.cut();
+    assert!(!world.hears("pd-1", "fd-1"), "cuts wait for no disk");
+    world.journal_obeys = true;
+    world.commit_all();
+    world.pass_ms(40);
+    assert!(is_done(world.answer(waits)));
+    assert!(!world.control.state().alarms.iter().any(hangs), "{:?}", world.control.state().alarms);
+}
+
+#[test]
 fn nothing_is_granted_before_the_state_was_rebuilt_even_if_the_journal_is_back() {
     let (mut world, incident) = World::linked();
     world.journal_obeys = false;

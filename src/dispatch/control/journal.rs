@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::domain::event::{Alarm, Event, Recorded};
 use crate::domain::refusal::Refusal;
-use crate::domain::time::Now;
+use crate::domain::time::{MonoTime, Now};
 
 use super::super::effect::{Effect, touches_routes};
 use super::super::evolve::evolve;
@@ -55,8 +55,34 @@ impl Control {
         }
     }
 
+    /// Facts of talk that no journal will have; only grows.
+    pub fn facts_lost(&self) -> u64 {
+        self.facts_lost
+    }
+
+    /// An append has waited for longer than any working disk takes. Nobody knows yet whether it will be durable.
+    pub(super) fn journal_hangs(&self, now: MonoTime) -> bool {
+        self.pending.front().is_some_and(|oldest| now.ms_since(oldest.since) >= HANGS_MS)
+    }
+
+    /// A disk that neither answers nor fails is an alarm too.
+    pub(super) fn watch_journal(&mut self, now: Now, out: &mut Vec<Output>) {
+        let alarm = Alarm::JournalFailing { cause: HANGS.to_owned() };
+        let event = match (self.journal_hangs(now.mono), self.state.alarms.contains(&alarm)) {
+            (true, false) => Event::AlarmRaised { alarm },
+            (false, true) => Event::AlarmCleared { alarm },
+            (true, true) | (false, false) => return,
+        };
+        self.record(vec![of_node(event, now)], now, out);
+    }
+
     /// Records what nobody waits for: what time did, what media saw.
-    pub(super) fn record(&mut self, records: Vec<Recorded>, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn record(&mut self, mut records: Vec<Recorded>, now: Now, out: &mut Vec<Output>) {
+        if self.pending.len() > PENDING_MAX {
+            let asked = records.len();
+            records.retain(|recorded| !is_talk(recorded));
+            self.facts_lost += (asked - records.len()) as u64;
+        }
         if !records.is_empty() {
             self.append(records, None, now, out);
         }
@@ -97,7 +123,7 @@ impl Control {
         self.revoke(&records, now.mono, out);
         self.evolve_all(&records);
         self.enforce_if_changed(&records, now, out);
-        Some(self.enqueue(records, idempotency_key, out))
+        Some(self.enqueue(records, idempotency_key, now, out))
     }
 
     /// Hands to the journal what has been evolved already.
@@ -105,12 +131,13 @@ impl Control {
         &mut self,
         records: Vec<Recorded>,
         idempotency_key: Option<String>,
+        now: Now,
         out: &mut Vec<Output>,
     ) -> Ticket {
         let ticket = Ticket(self.next_ticket.0 + 1);
         self.next_ticket = ticket;
         let table = self.latest_table.clone();
-        self.pending.push_back(Pending { ticket, records: records.clone(), table });
+        self.pending.push_back(Pending { ticket, since: now.mono, records: records.clone(), table });
         out.push(Output::Append { ticket, records, idempotency_key });
         ticket
     }
@@ -184,7 +211,7 @@ impl Control {
         evolve(&mut self.state, &cleared);
         records.push(cleared);
         for group in records.chunks(GROUP_MAX) {
-            self.enqueue(group.to_vec(), None, out);
+            self.enqueue(group.to_vec(), None, now, out);
         }
     }
 
@@ -200,7 +227,9 @@ impl Control {
             unrecorded.extend(kept.iter().cloned());
             if unrecorded.len() > UNRECORDED_MAX {
                 // Facts of talk are the only thing that can grow without end, and the only thing that may be lost.
-                unrecorded.retain(|recorded| !matches!(recorded.event, Event::TalkBegan { .. } | Event::Talked { .. }));
+                let before = unrecorded.len();
+                unrecorded.retain(|recorded| !is_talk(recorded));
+                self.facts_lost += (before - unrecorded.len()) as u64;
             }
         }
         self.enforce_if_changed(&kept, now, out);
@@ -250,6 +279,16 @@ impl Control {
     }
 }
 
+fn is_talk(recorded: &Recorded) -> bool {
+    matches!(recorded.event, Event::TalkBegan { .. } | Event::Talked { .. })
+}
+
+/// A working disk answers in milliseconds, a bad day's in a second or two [ms].
+const HANGS_MS: u64 = 5_000;
+/// The cause of the alarm of a journal that hangs.
+const HANGS: &str = "the disk has not answered for 5 s";
+/// Appends that may wait before facts of talk are no longer added: commands that take and what people did always are.
+const PENDING_MAX: usize = 20_000;
 /// Records offered together when the journal is back: a transaction of milliseconds.
 const GROUP_MAX: usize = 500;
 /// Facts kept for a journal that fails: some hours of talk.

@@ -59,6 +59,8 @@ pub struct Control {
     committed_table: Arc<RouteTable>,
     latest_table: Arc<RouteTable>,
     in_force: RouteTable,
+    /// Facts of talk that no journal will have, because it failed or hung for too long.
+    facts_lost: u64,
     /// When time next does something; none while the state has changed since it was computed.
     next_deadline: Option<MonoTime>,
     next_reminder: MonoTime,
@@ -71,6 +73,8 @@ pub struct Control {
 #[derive(Debug)]
 struct Pending {
     ticket: Ticket,
+    /// When the journal was asked.
+    since: MonoTime,
     records: Vec<Recorded>,
     /// The routes once it is durable.
     table: Arc<RouteTable>,
@@ -95,6 +99,7 @@ impl Control {
             committed_table: table.clone(),
             latest_table: table,
             committed: replayed,
+            facts_lost: 0,
             next_deadline: None,
             next_reminder: now.mono.plus_ms(REMINDER_MS),
             clock_offset_ms: offset_ms(now),
@@ -106,7 +111,7 @@ impl Control {
         control.evolve_all(&due);
         first.extend(due);
         control.in_force = meet(&control.committed_table, &control.latest_table);
-        control.enqueue(first, None, out);
+        control.enqueue(first, None, now, out);
         for shard in (0..control.shards.count()).map(ShardId) {
             control.shards.restart(shard, &control.in_force, now.mono, out);
         }
@@ -200,7 +205,7 @@ impl Control {
         if let (Command::Beat { .. }, Some(agency), Ok(_)) = (command, &who.agency, &decided) {
             self.live.beats.insert(agency.clone(), now.mono);
         }
-        let decided = decided.and_then(|records| self.check_open(records));
+        let decided = decided.and_then(|records| self.check_open(records, now.mono));
         let mut waiter = Waiter {
             requests: vec![request],
             key,
@@ -223,13 +228,14 @@ impl Control {
         }
     }
 
-    /// Whether such events may be recorded now at all: nothing new while draining or while the journal fails.
-    fn check_open(&self, mut records: Vec<Recorded>) -> Result<Vec<Recorded>, Refusal> {
+    /// Whether such events may be recorded now at all: nothing new while draining or while the journal fails or hangs.
+    fn check_open(&self, mut records: Vec<Recorded>, now: MonoTime) -> Result<Vec<Recorded>, Refusal> {
         let kept = kept(&self.state, &records);
         let takes = kept.iter().any(|(_, effect)| *effect == Effect::Takes);
         let gives = kept.len() < records.len();
         match (&self.journal, self.draining) {
             (Journal::Failing { .. }, _) if gives && !takes => Err(Refusal::JournalFailing),
+            (Journal::Works, _) if gives && !takes && self.journal_hangs(now) => Err(Refusal::JournalFailing),
             (Journal::Works, true) if gives && !takes => Err(Refusal::Draining),
             (Journal::Failing { .. }, _) => {
                 records = kept.into_iter().map(|(recorded, _)| recorded).collect();
@@ -247,6 +253,7 @@ impl Control {
         }
         let settled = settle(&mut self.live, now);
         self.record(settled, now, out);
+        self.watch_journal(now, out);
         let next = match self.next_deadline {
             Some(next) => next,
             None => schedule(&self.state, &self.live).first().map_or(MonoTime(u64::MAX), |(at, _)| *at),
