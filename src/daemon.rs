@@ -22,7 +22,7 @@ use crate::domain::id::UserId;
 use crate::domain::incident::Actor;
 use crate::domain::time::MonoTime;
 use crate::io::control_link::ControlLink;
-use crate::io::control_task::{self, ControlEnds, ControlParts};
+use crate::io::control_task::{self, ControlEnds, ControlParts, Heartbeat};
 use crate::io::journal::{NotRecorded, RecoveryReport, SetAside};
 use crate::io::media::stats::ShardStats;
 use crate::io::store::{Recovered, Store};
@@ -150,7 +150,7 @@ impl Start {
 
 /// Serves until a signal, then drains.
 async fn serve(
-    ends: ControlEnds,
+    mut ends: ControlEnds,
     settings: &Settings,
     served: &Served,
     stats: Vec<Arc<ShardStats>>,
@@ -167,7 +167,9 @@ async fn serve(
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => reload(&ends.link, path, &settings.data_dir).await,
-            _ = watchdog.tick() => feed_watchdog(&stats),
+            _ = watchdog.tick() => feed_watchdog(&stats, &ends.heartbeat),
+            // Nothing would be cut any more: the process must not go on relaying.
+            ended = &mut ends.task => return Err(RunFault::System(format!("control has ended by itself: {ended:?}"))),
         }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -221,9 +223,9 @@ async fn wait_for_routes(link: &ControlLink) -> Result<(), RunFault> {
     }
 }
 
-/// The systemd watchdog is fed only while every shard ticks.
-fn feed_watchdog(stats: &[Arc<ShardStats>]) {
-    if all_beat(stats.iter().map(|stats| stats.heartbeat()), clock::mono()) {
+/// The systemd watchdog is fed only while control and every shard tick.
+fn feed_watchdog(stats: &[Arc<ShardStats>], control: &Heartbeat) {
+    if all_beat(stats.iter().map(|stats| stats.heartbeat()).chain([control.last()]), clock::mono()) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
     }
 }
@@ -232,7 +234,7 @@ fn all_beat(mut last_beats: impl Iterator<Item = MonoTime>, now: MonoTime) -> bo
     last_beats.all(|beat| now.since(beat) < HEARTBEAT_MOST)
 }
 
-/// A shard ticks every 20 ms; a hundred missed ticks are no scheduling noise.
+/// Each ticks every 20 ms; a hundred missed ticks are no scheduling noise.
 const HEARTBEAT_MOST: Duration = Duration::from_secs(2);
 
 fn watchdog_beat() -> Duration {

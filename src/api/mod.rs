@@ -23,6 +23,7 @@ use std::time::Duration;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
 use socket2::{Domain, Socket, Type};
+use tokio::sync::watch;
 
 use crate::config::Settings;
 use crate::domain::refusal::Refusal;
@@ -86,6 +87,8 @@ pub struct Served {
     pub address: SocketAddr,
     handle: Handle<SocketAddr>,
     door: Arc<Door>,
+    /// Its sender lives in the server's task and never sends.
+    open: watch::Receiver<()>,
 }
 
 /// Longest body: a configuration file.
@@ -102,6 +105,8 @@ impl Served {
         };
         // Whoever is not gone by then is cut off with the process.
         let _ = tokio::time::timeout(STOP_WITHIN, gone).await;
+        let mut open = self.open.clone();
+        let _ = tokio::time::timeout(STOP_WITHIN, open.changed()).await;
     }
 }
 
@@ -129,16 +134,17 @@ pub async fn serve(door: Arc<Door>, settings: &Settings) -> Result<Served, Strin
     let server = axum_server::from_tcp(listener).map_err(fault)?.handle(handle.clone()).acceptor(bounded);
     let server = impatient(server, within);
     let service = router(Arc::clone(&door), settings).into_make_service_with_connect_info::<SocketAddr>();
+    let (alive, open) = watch::channel(());
     match &settings.tls {
-        None => drop(tokio::spawn(async move { log_end(server.serve(service).await) })),
+        None => drop(tokio::spawn(async move { log_end(server.serve(service).await, alive) })),
         Some(tls) => {
             let config = RustlsConfig::from_config(tls::load(tls)?);
             let acceptor = RustlsAcceptor::new(config).handshake_timeout(within);
             let server = server.map(|bounded| acceptor.acceptor(bounded));
-            tokio::spawn(async move { log_end(server.serve(service).await) });
+            tokio::spawn(async move { log_end(server.serve(service).await, alive) });
         }
     }
-    Ok(Served { address, handle, door })
+    Ok(Served { address, handle, door, open })
 }
 
 /// A listener whose connections keep little for clients that do not read.
@@ -160,7 +166,7 @@ fn impatient<A>(mut server: Server<SocketAddr, A>, within: Duration) -> Server<S
     server.first_request_timeout(within)
 }
 
-fn log_end(ended: io::Result<()>) {
+fn log_end(ended: io::Result<()>, _alive: watch::Sender<()>) {
     if let Err(fault) = ended {
         tracing::error!(%fault, "the HTTP server ended");
     }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::unix::pipe;
@@ -27,6 +28,7 @@ use crate::io::clock;
 use crate::io::control_link::{
     Asked, COMMANDS_WAITING, ControlLink, HAPPENED_KEPT, HISTORY_WAITING, Happened, HistoryAsked, Seen,
 };
+use crate::io::event_log;
 use crate::io::gateway_book::GatewayBook;
 use crate::io::journal::{Committed, IdempotencyKey, NotRecorded};
 use crate::io::media::{FromShard, ShardLink, ToShard};
@@ -65,6 +67,7 @@ pub struct ControlTask {
     inner: mpsc::UnboundedSender<Inner>,
     seen: watch::Sender<Arc<Seen>>,
     happened: broadcast::Sender<Happened>,
+    heartbeat: Arc<Heartbeat>,
     changed: bool,
 }
 
@@ -92,7 +95,25 @@ pub struct ControlEnds {
     pub link: ControlLink,
     /// Dropping or sending true begins the drain.
     pub drain: watch::Sender<bool>,
+    /// Ends only after a drain; whoever holds it ends the process when it ends by itself.
     pub task: tokio::task::JoinHandle<()>,
+    /// When control last ticked.
+    pub heartbeat: Arc<Heartbeat>,
+}
+
+/// A sign of life that is written and read without waiting.
+#[derive(Debug, Default)]
+pub struct Heartbeat(AtomicU64);
+
+impl Heartbeat {
+    /// When it last beat.
+    pub fn last(&self) -> MonoTime {
+        MonoTime(self.0.load(Ordering::Relaxed))
+    }
+
+    fn beat(&self, now: MonoTime) {
+        self.0.store(now.0, Ordering::Relaxed);
+    }
 }
 
 /// How often a failing journal is tried again (ms).
@@ -119,6 +140,8 @@ pub fn spawn(parts: ControlParts) -> std::io::Result<ControlEnds> {
     let link = ControlLink { commands, seen: seen_by, happened: happened.clone(), history };
     tokio::spawn(serve_history(parts.store.reader(), history_asked));
     let answers = parts.store.reader().answers().map_err(std::io::Error::other)?;
+    let heartbeat = Arc::new(Heartbeat::default());
+    heartbeat.beat(clock::mono());
     let mut outputs = Vec::new();
     let count = parts.shards.len() as u8;
     let now = clock::now();
@@ -142,10 +165,11 @@ pub fn spawn(parts: ControlParts) -> std::io::Result<ControlEnds> {
         inner,
         seen,
         happened,
+        heartbeat: Arc::clone(&heartbeat),
         changed: true,
     };
     let task = tokio::spawn(task.run(asked, inner_out, told, draining));
-    Ok(ControlEnds { link, drain, task })
+    Ok(ControlEnds { link, drain, task, heartbeat })
 }
 
 impl ControlTask {
@@ -180,7 +204,7 @@ impl ControlTask {
             if let Some(patience) = drain_ends
                 && (self.is_settled() || patience <= tokio::time::Instant::now())
             {
-                return self.stop().await;
+                return self.stop(inner, patience).await;
             }
         }
     }
@@ -189,16 +213,31 @@ impl ControlTask {
         self.queue.is_empty() && self.in_flight.is_none() && self.waiting.is_empty()
     }
 
-    /// Unkeys and ends every shard, then keeps a snapshot so that the next start is short.
-    async fn stop(mut self) {
+    /// Unkeys and ends every shard, records what they said last, then keeps a snapshot so that the next start is short.
+    async fn stop(mut self, mut inner: mpsc::UnboundedReceiver<Inner>, patience: tokio::time::Instant) {
         for shard in &mut self.shards {
             if shard.send(ToShard::Stop).is_err() {
                 tracing::error!(shard = shard.shard.0, "a media thread does not take its orders; it ends with us");
             }
         }
+        let mut shards = std::mem::take(&mut self.shards);
+        let joined = tokio::task::spawn_blocking(move || {
+            shards.iter_mut().for_each(ShardLink::join);
+            shards
+        });
+        match joined.await {
+            Ok(shards) => self.shards = shards,
+            Err(fault) => return tracing::error!(%fault, "media threads did not end"),
+        }
+        self.take_reports();
+        self.feed(Input::Tick);
+        while !self.is_settled()
+            && let Ok(Some(message)) = tokio::time::timeout_at(patience, inner.recv()).await
+        {
+            self.take_inner(message);
+        }
         let keep = self.failing_since.is_none() && self.is_settled();
         let last_words = tokio::task::spawn_blocking(move || {
-            self.shards.iter_mut().for_each(ShardLink::join);
             if keep {
                 self.store.reader().keep_snapshot(self.control.committed(), self.store.last_position());
             }
@@ -324,6 +363,7 @@ impl ControlTask {
             if self.rebuilt { self.feed(Input::JournalBack) } else { self.rebuild() }
         }
         self.end_if_a_thread_is_dead(now.mono);
+        self.heartbeat.beat(now.mono);
         self.publish(now);
     }
 
@@ -360,10 +400,18 @@ impl ControlTask {
             }
             self.append();
         }
+        self.follow_addresses(now);
+    }
+
+    /// A gateway's own address is no order: a new one reaches the media thread as new sockets.
+    fn follow_addresses(&mut self, now: Now) {
+        for (shard, moved) in self.book.adopt(&self.control.state().configuration, now.mono) {
+            self.send(shard, ToShard::Sockets(moved));
+        }
     }
 
     fn order(&mut self, shard: ShardId, batch: OrderBatch, now: Now) {
-        self.book.adopt(&self.control.state().configuration);
+        self.follow_addresses(now);
         let (sockets, refused) = self.book.follow(shard, &batch, now.mono);
         self.send(shard, ToShard::Orders { batch, sockets });
         for port in refused {
@@ -443,6 +491,7 @@ impl ControlTask {
 
     fn tell(&mut self, records: Vec<Recorded>, durable: bool) {
         for recorded in records {
+            event_log::write(&recorded);
             let position = if durable { self.positions.pop_front() } else { None };
             // Without subscribers there is nobody to tell.
             let _ = self.happened.send(Happened { position, recorded: Arc::new(recorded) });
@@ -464,6 +513,7 @@ impl ControlTask {
             ready,
             position: self.store.last_position(),
             bound: self.book.bound(),
+            facts_lost: self.control.facts_lost(),
         }));
     }
 }

@@ -35,6 +35,7 @@ struct Wanted {
 
 #[derive(Debug)]
 struct Open {
+    shard: ShardId,
     configured: SocketAddr,
     bound: SocketAddr,
 }
@@ -62,10 +63,11 @@ impl GatewayBook {
         self.open.iter().map(|(port, open)| (*port, open.bound)).collect()
     }
 
-    /// Takes the addresses of a new configuration; cheap if it is the one already known.
-    pub fn adopt(&mut self, configuration: &Arc<Configuration>) {
+    /// Takes the addresses of a new configuration; cheap if it is the one already known. Returns new sockets of open
+    /// gateways whose own address has changed, by shard.
+    pub fn adopt(&mut self, configuration: &Arc<Configuration>, now: MonoTime) -> BTreeMap<ShardId, Vec<NewSockets>> {
         if Arc::ptr_eq(&self.configuration, configuration) {
-            return;
+            return BTreeMap::new();
         }
         self.configuration = Arc::clone(configuration);
         self.wanted = configuration
@@ -77,6 +79,8 @@ impl GatewayBook {
                 (PortId::of_gateway(id), Wanted { local: rtp.local, may_move })
             })
             .collect();
+        let open: Vec<(PortId, ShardId)> = self.open.iter().map(|(port, open)| (*port, open.shard)).collect();
+        self.open_all(open, now)
     }
 
     /// The sockets a batch needs, and the ports that got none.
@@ -103,8 +107,16 @@ impl GatewayBook {
     pub fn retry(&mut self, now: MonoTime) -> BTreeMap<ShardId, Vec<NewSockets>> {
         let due: BTreeSet<(PortId, ShardId)> =
             self.refused.iter().filter(|(_, r)| r.again <= now).map(|(port, r)| (*port, r.shard)).collect();
+        self.open_all(due, now)
+    }
+
+    fn open_all(
+        &mut self,
+        ports: impl IntoIterator<Item = (PortId, ShardId)>,
+        now: MonoTime,
+    ) -> BTreeMap<ShardId, Vec<NewSockets>> {
         let mut by_shard: BTreeMap<ShardId, Vec<NewSockets>> = BTreeMap::new();
-        for (port, shard) in due {
+        for (port, shard) in ports {
             let mut opened = Vec::new();
             self.want(port, shard, now, &mut opened, &mut Vec::new());
             by_shard.entry(shard).or_default().extend(opened);
@@ -134,7 +146,7 @@ impl GatewayBook {
         match sockets.and_then(|sockets| Ok((sockets.local()?, sockets))) {
             Ok((bound, sockets)) => {
                 self.refused.remove(&port);
-                self.open.insert(port, Open { configured: wanted.local, bound });
+                self.open.insert(port, Open { shard, configured: wanted.local, bound });
                 opened.push(NewSockets { port, sockets, may_move: wanted.may_move });
             }
             Err(fault) => {

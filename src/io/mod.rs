@@ -5,6 +5,7 @@ pub mod batch;
 pub mod clock;
 pub mod control_link;
 pub mod control_task;
+pub mod event_log;
 pub mod gateway_book;
 pub mod gateway_socket;
 pub mod journal;

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use crate::domain::floor::BurstEnd;
 use crate::domain::id::{GroupId, LegId, NodeId, PatchId, PortId};
 use crate::domain::order::OrderBatch;
 use crate::domain::port::ShardId;
@@ -109,6 +110,14 @@ impl Shard {
     #[must_use]
     pub fn of_node(mut self, node: NodeId) -> Self {
         self.node = node;
+        self
+    }
+
+    /// In place of a shard that was lost: its counters go on, and its bursts count as ended by the restart.
+    #[must_use]
+    pub fn instead_of(mut self, lost: &Self) -> Self {
+        self.counters = lost.counters.clone();
+        (0..lost.bursts.len()).for_each(|_| self.counters.burst_end(BurstEnd::Restart));
         self
     }
 

@@ -31,7 +31,7 @@ pub struct ShardStats {
     /// Sum of lateness (us).
     pub lateness_us: AtomicU64,
     pub ticks: AtomicU64,
-    /// Most packets in the outbox of one round since the last look.
+    /// Most packets in the outbox of one round in the last half second.
     pub outbox_most: AtomicU64,
     /// Packets the kernel did not take.
     pub send_faults: AtomicU64,

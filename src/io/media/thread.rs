@@ -54,6 +54,8 @@ pub(super) struct MediaThread {
     timer: OwnedFd,
     due: MonoTime,
     applied: Option<RouteVersion>,
+    /// Of one round since the last publication.
+    most_packets: u64,
     rebuilding: bool,
     stopping: bool,
     ends: Ends,
@@ -96,6 +98,7 @@ impl MediaThread {
             timer,
             due,
             applied: None,
+            most_packets: 0,
             rebuilding: false,
             stopping: false,
             ends,
@@ -256,6 +259,7 @@ impl MediaThread {
         stats.beat(now, late_us);
         if stats.ticks.load(Ordering::Relaxed).is_multiple_of(PUBLISH_EVERY) {
             stats.publish(self.shard.counters());
+            stats.outbox_most.store(std::mem::take(&mut self.most_packets), Ordering::Relaxed);
             self.sockets.release_silent(now);
         }
     }
@@ -274,9 +278,7 @@ impl MediaThread {
                 None => add(&stats.without_socket, 1),
             }
         }
-        if packets > stats.outbox_most.load(Ordering::Relaxed) {
-            stats.outbox_most.store(packets, Ordering::Relaxed);
-        }
+        self.most_packets = self.most_packets.max(packets);
         for (to, frame) in self.out.trunk_frames() {
             let Some((_, ring, wake)) = self.ends.trunks_out.iter_mut().find(|(shard, _, _)| *shard == to) else {
                 continue;
@@ -310,7 +312,7 @@ impl MediaThread {
     fn rebuild(&mut self) {
         add(&self.ends.stats.rebuilt, 1);
         self.seed = self.seed.wrapping_add(1);
-        self.shard = Shard::new(self.id, &self.limits, self.seed);
+        self.shard = Shard::new(self.id, &self.limits, self.seed).instead_of(&self.shard);
         self.out = Outbox::new(&self.limits);
         self.applied = None;
         self.rebuilding = true;
