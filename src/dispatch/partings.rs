@@ -20,8 +20,9 @@ pub struct Parting {
     pub cause: UnlinkCause,
 }
 
-/// The last parting of each agency from each talkgroup that it shared an incident with.
-pub type Partings = BTreeMap<AgencyId, BTreeMap<TalkgroupId, Parting>>;
+/// The last parting of each agency from each talkgroup that it shared an incident with. Shared values: the state is
+/// cloned for every command.
+pub type Partings = BTreeMap<AgencyId, Arc<BTreeMap<TalkgroupId, Parting>>>;
 
 /// Remembers what an event is about to part. Called before the event changes the state.
 #[expect(clippy::wildcard_enum_match_arm, reason = "every link ends with its own event; two more take an agency away")]
@@ -38,7 +39,7 @@ pub(super) fn note(state: &mut State, recorded: &Recorded) {
         _ => return,
     };
     for (agency, talkgroup, cause) in parted {
-        let of_agency = state.partings.entry(agency).or_default();
+        let of_agency = Arc::make_mut(state.partings.entry(agency).or_default());
         of_agency.retain(|_, parting| parting.is_fresh(recorded.at));
         of_agency.insert(talkgroup, Parting { at: recorded.at, cause });
     }

@@ -109,7 +109,9 @@ impl State {
             let Talking { incident: _, talkgroup: _, gateway: _, talker: _, emergency: _, at } = talking;
             visit(Moment::Past(at));
         }
-        for Parting { at, cause: _ } in partings.values_mut().flat_map(|of_agency| of_agency.values_mut()) {
+        for Parting { at, cause: _ } in
+            partings.values_mut().flat_map(|of_agency| Arc::make_mut(of_agency).values_mut())
+        {
             visit(Moment::Past(at));
         }
     }
