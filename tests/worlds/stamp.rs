@@ -65,6 +65,7 @@ pub fn payload(format: Format, stamp: Stamp) -> Vec<u8> {
 /// What arrived, as an ear that knows its own format takes it. `decoder` is the ear's own Opus decoder.
 pub fn read(format: Format, bytes: &[u8], decoder: &mut Option<opus::Decoder>) -> Said {
     if format.codec == Codec::Opus && bytes == SILENCE {
+        decode_opus(bytes, decoder); // what was heard before must not ring on in what comes next
         return Said::Silence;
     }
     if let Some(stamp) = stamp_of(format, bytes) {
@@ -89,6 +90,15 @@ pub fn loudness(voice: Voice, sound: &[i16], rate_hz: u32) -> f64 {
         (one, two) = (f64::from(*sample) + coefficient * one - two, one);
     }
     2.0 * (one * one + two * two - coefficient * one * two).max(0.0).sqrt() / sound.len().max(1) as f64
+}
+
+/// For people: a stamp as it is, of a sound which voices are in it and how loud, against their own loudness.
+pub fn shown(format: Format, said: &Said) -> String {
+    let Said::Sound(sound) = said else { return format!("{said:?}") };
+    let voices = (0..VOICES_MAX).map(|voice| (voice, loudness(voice, sound, rate_hz(format)) / AMPLITUDE));
+    let loud: Vec<String> =
+        voices.filter(|(_, part)| *part > 0.1).map(|(voice, part)| format!("{voice}: {part:.2}")).collect();
+    format!("Sound({})", loud.join(", "))
 }
 
 /// The amplitude of every voice.

@@ -25,6 +25,7 @@ use super::journal::Journal;
 use super::network::{Network, Quality};
 use super::reference::{Reach, Rows, Truth};
 use super::seat::{RING, Sent};
+use super::stamp;
 
 /// Everything.
 pub struct World {
@@ -314,14 +315,9 @@ impl World {
         let said = self.ears.read(sent.ear, &self.field.devices[sent.ear], packet.payload);
         if self.trace {
             let device = &self.field.devices[sent.ear];
-            let said = format!("{said:?}");
             let (ms, sequence) = (self.now.mono.as_millis(), packet.header.sequence);
-            println!(
-                "{ms:>10} -> {} {sequence} {} {:?}",
-                device.gateway,
-                &said[..said.len().min(70)],
-                device.transmitter
-            );
+            let said = stamp::shown(device.format(), &said);
+            println!("{ms:>10} -> {} {sequence} {said} {:?}", device.gateway, device.transmitter);
         }
         let on_air = self.field.take(sent.ear, &packet, &said, self.now.mono, &mut self.entropy);
         let _ = on_air;
