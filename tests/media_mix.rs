@@ -13,6 +13,7 @@ use crosspatch::domain::port::{Overlap, PortSpec};
 use crosspatch::domain::report::{MediaLimit, Report};
 use crosspatch::media::codec::{Decoder, Encoder, PACKET_SAMPLES_MAX, PAYLOAD_BYTES_MAX};
 use crosspatch::media::limits::ShardLimits;
+use crosspatch::media::sender::OPUS_SILENCE;
 use media::{Bench, leg, patch, phone, radio};
 
 /// A talker of one tone, in its port's own codec.
@@ -235,4 +236,26 @@ fn without_a_decoder_left_a_listener_misses_by_name_and_a_relay_goes_on() {
     // The pool is whole again.
     talk_together(&mut bench, &mut tones[1..], 50);
     assert!(bench.heard(4).len() > 40);
+}
+
+/// Two listeners of one mix, one of which then hears less than the other.
+#[test]
+fn a_listener_that_goes_over_to_another_encoder_is_told_by_silence() {
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu), phone(3, Codec::Opus), phone(4, Codec::Opus)];
+    let mut bench = Bench::new();
+    bench.open(&ports);
+    // The fourth is outside the second's audience: it hears the first alone.
+    let second = LegSpec { audience: 0b1110, ..leg(1, &ports[1]) };
+    bench.order(
+        std::iter::once(Order::OpenPatch(patch(1)))
+            .chain([leg(1, &ports[0]), second, leg(1, &ports[2]), leg(1, &ports[3])].map(Order::Join)),
+    );
+    let mut tones = [Tone::new(&ports[0], 500.0), Tone::new(&ports[1], 1_300.0)];
+    talk_together(&mut bench, &mut tones, 50);
+    bench.forget();
+    // The second lets go: both listeners hear the same from now on, and it is encoded once.
+    talk_together(&mut bench, &mut tones[..1], 50);
+    let silences = [3, 4].map(|port| bench.payloads(port).iter().filter(|payload| **payload == OPUS_SILENCE).count());
+    assert_eq!(silences, [1, 0], "the third changed its encoder, the fourth did not");
+    assert_eq!(bench.payloads(3).last(), bench.payloads(4).last(), "equal mixes are encoded once");
 }

@@ -109,9 +109,11 @@ impl Shard {
         if let Some(encoder) = &mut self.ports[port].announcing.encoder {
             encoder.push(&frame);
         }
-        while let Some(length) = self.ports[port].announcing.encoder.as_mut().and_then(|own| own.pull(&mut payload)) {
+        while let Some((length, encoder)) =
+            self.ports[port].announcing.encoder.as_mut().and_then(|own| Some((own.pull(&mut payload)?, own.life())))
+        {
             // A notice that finds no room is no speech: it is counted as a packet the outbox refused.
-            let _refused_is_counted = self.send_mixed(port, &payload[..length], now, out);
+            let _refused_is_counted = self.send_mixed(port, encoder, &payload[..length], now, out);
         }
     }
 

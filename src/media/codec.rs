@@ -153,6 +153,7 @@ pub struct Encoder {
     waiting: [i16; WAITING_MAX],
     waiting_samples: usize,
     faults: u64,
+    life: u32,
 }
 
 #[expect(clippy::large_enum_variant, reason = "in place, so that taking one from the pool allocates nothing")]
@@ -179,7 +180,7 @@ impl Encoder {
         };
         let packet_samples = packet_samples(format)?;
         let (waiting, waiting_samples) = ([0; WAITING_MAX], 0);
-        Ok(Self { law, rate: Resampler::new(rate), packet_samples, waiting, waiting_samples, faults: 0 })
+        Ok(Self { law, rate: Resampler::new(rate), packet_samples, waiting, waiting_samples, faults: 0, life: 0 })
     }
 
     /// Forgets the stream it encoded and what it had not yet sent.
@@ -229,6 +230,11 @@ impl Encoder {
             self.waiting[self.waiting_samples..self.packet_samples].fill(0);
             self.waiting_samples = self.packet_samples;
         }
+    }
+
+    /// Which use of a pool's encoder this is: whoever decodes it notices when that changes.
+    pub const fn life(&self) -> u32 {
+        self.life
     }
 
     /// Packets that libopus would not encode: 0 unless something is very wrong.

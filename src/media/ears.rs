@@ -10,10 +10,8 @@ use crate::domain::time::MonoTime;
 use super::burst::{Talk, TalkState};
 use super::floor::Standing;
 use super::hearing::{Ear, Mode, Stage};
-use super::hold::Purge;
 use super::outbox::Outbox;
 use super::patch::{ShardSet, hears_past_limit, may_hear};
-use super::port::Held;
 use super::shard::Shard;
 use super::slab::{BurstSlot, GroupSlot, LegSlot, PatchSlot, PortSlot};
 
@@ -159,10 +157,7 @@ impl Shard {
         let open = &mut self.ports[port];
         let ms = u32::from(open.format_out().packet_ms);
         let Some(hold) = &mut open.hold else { return };
-        let mut frames = 0;
-        for mixed in [false, true] {
-            frames += hold.purge(Purge::Burst(Held { burst, mixed }), |_| {});
-        }
+        let frames = hold.purge(|held| held.burst == burst, |_| {});
         if frames > 0 {
             self.counters.miss(cause);
             if let Some(ear) = open.hearing.ear_mut(burst) {

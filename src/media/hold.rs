@@ -50,15 +50,6 @@ pub struct PlayedFrame<'a, B> {
     pub payload: &'a [u8],
 }
 
-/// Which frames a cut takes away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purge<B> {
-    /// Everything.
-    All,
-    /// One burst's.
-    Burst(B),
-}
-
 /// What happened so far; only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HoldCounts {
@@ -218,21 +209,17 @@ impl<B: Copy + Eq> Hold<B> {
 
     /// Everything held is missed; what follows starts a new wait. `missed` is told each frame, oldest first.
     pub fn give_up(&mut self, missed: impl FnMut(HeldFrame<B>)) -> u16 {
-        self.purge(Purge::All, missed)
+        self.purge(|_| true, missed)
     }
 
-    /// A cut: these frames are never played. `missed` is told each frame, oldest first.
-    pub fn purge(&mut self, which: Purge<B>, mut missed: impl FnMut(HeldFrame<B>)) -> u16 {
+    /// A cut: frames of these are never played. `missed` is told each frame, oldest first.
+    pub fn purge(&mut self, is_cut: impl Fn(B) -> bool, mut missed: impl FnMut(HeldFrame<B>)) -> u16 {
         let mut purged = 0;
         let mut kept = 0;
         for at in 0..self.length {
             let index = self.index(at);
             let Some(entry) = self.frames[index].take() else { continue };
-            let cut = match which {
-                Purge::All => true,
-                Purge::Burst(burst) => entry.frame.burst == burst,
-            };
-            if cut {
+            if is_cut(entry.frame.burst) {
                 // Nobody shall read it by accident.
                 let start = entry.place * self.payload_max;
                 self.payloads[start..start + entry.length].fill(0);

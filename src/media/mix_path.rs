@@ -16,6 +16,7 @@ use super::outbox::Outbox;
 use super::playout::{Heard, Playout};
 use super::shard::Shard;
 use super::slab::{BurstSlot, PortSlot};
+use super::transmit::MixedFrame;
 
 impl Shard {
     /// Somebody needs the burst decoded from now on. Without a decoder its ears in a mix miss it, counted there.
@@ -156,16 +157,18 @@ impl Shard {
         let mut payload = [0; PAYLOAD_BYTES_MAX];
         let Some(encoder) = self.mixes.encoder(group) else { return };
         encoder.push(&frame);
+        let life = encoder.life();
         while let Some(length) = self.mixes.encoder(group).and_then(|encoder| encoder.pull(&mut payload)) {
             self.counters.encoded += 1;
             for at in 0..self.mixes.group(group).members.len() {
                 let member = self.mixes.group(group).members[at];
-                self.send_mix_to(member, speech, &payload[..length], now, out);
+                let frame = MixedFrame { encoder: life, speech, payload: &payload[..length] };
+                self.send_mix_to(member, frame, now, out);
             }
         }
     }
 
-    fn send_mix_to(&mut self, port: PortSlot, speech: bool, payload: &[u8], now: MonoTime, out: &mut Outbox) {
+    fn send_mix_to(&mut self, port: PortSlot, frame: MixedFrame<'_>, now: MonoTime, out: &mut Outbox) {
         let packet_ms = u32::from(self.ports[port].format_out().packet_ms);
         if self.ports[port].needs_hold() {
             // One voice on a radio: its highest rank is whose hold it is.
@@ -175,11 +178,11 @@ impl Shard {
                 ear.stage == Stage::Live || playout.is_some_and(|playout| !playout.is_empty())
             };
             if let Some(burst) = ears.clone().find(left).or_else(|| ears.next()).map(|ear| ear.burst) {
-                self.hold_mixed(port, burst, speech, payload, now, out);
+                self.hold_mixed(port, burst, frame, now, out);
             }
             return;
         }
-        let sent = self.send_mixed(port, payload, now, out);
+        let sent = self.send_mixed(port, frame.encoder, frame.payload, now, out);
         let bursts = &self.bursts;
         let ears = self.ports[port].hearing.ears_mut().iter_mut();
         let sounding = |burst: BurstSlot| bursts.get(burst).is_some_and(|burst| burst.frame_heard != Heard::NotYet);

@@ -29,8 +29,8 @@ use super::watch::PortWatch;
 pub struct Held {
     /// Whose speech; of several in a mix, the highest rank's.
     pub burst: BurstSlot,
-    /// From the mix path.
-    pub mixed: bool,
+    /// From the mix path: which of our encoders made it.
+    pub mixed: Option<u32>,
 }
 
 /// One port.
@@ -190,7 +190,7 @@ impl Port {
     }
     /// Whether a held frame carries every voice the port has chosen.
     pub fn carries_all(&self, held: Held) -> bool {
-        held.mixed && self.spec.transmit.overlap == Overlap::Mix
+        held.mixed.is_some() && self.spec.transmit.overlap == Overlap::Mix
     }
     /// Whether it delays what it receives.
     pub fn needs_delay(&self) -> bool {

@@ -29,8 +29,8 @@ const OPUS_SILENCE_MS: u32 = 20;
 pub enum Voice<B> {
     /// One talker's payloads; `stream` tells encoders apart: it changes with port or SSRC, not with the burst.
     Relay { burst: B, stream: u64 },
-    /// Our own encoder, on our own 20 ms clock.
-    Mix,
+    /// Our own encoder, on our own 20 ms clock; `encoder` tells one from the next, as mixes change hands.
+    Mix { encoder: u32 },
 }
 
 /// What the RTP header of one packet says.
@@ -82,7 +82,7 @@ pub struct Sender<B> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Encoder {
     Talker(u64),
-    Ours,
+    Ours(u32),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -145,7 +145,7 @@ impl<B: Copy + Eq> Sender<B> {
     pub fn begin(&mut self, voice: Voice<B>, now: MonoTime) -> Option<Head> {
         let encoder = match voice {
             Voice::Relay { stream, .. } => Encoder::Talker(stream),
-            Voice::Mix => Encoder::Ours,
+            Voice::Mix { encoder } => Encoder::Ours(encoder),
         };
         let changed = self.encoder.is_some_and(|before| before != encoder);
         self.encoder = Some(encoder);
@@ -156,7 +156,9 @@ impl<B: Copy + Eq> Sender<B> {
         let marker = silence.is_none();
         self.state = match voice {
             Voice::Relay { burst, .. } => State::Ready { burst, marker },
-            Voice::Mix => State::Mix { marker },
+            // Where nothing has to tell the decoder, one mix goes on as the other.
+            Voice::Mix { .. } if marker && matches!(self.state, State::Mix { .. }) => self.state,
+            Voice::Mix { .. } => State::Mix { marker },
         };
         silence
     }

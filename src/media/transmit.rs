@@ -32,7 +32,7 @@ impl Shard {
         out: &mut Outbox,
     ) {
         let frame = HeldFrame {
-            burst: Held { burst, mixed: false },
+            burst: Held { burst, mixed: None },
             sequence: spoken.sequence,
             timestamp: spoken.timestamp,
             speech: is_speech(self.bursts[burst].format, spoken.level, spoken.payload),
@@ -46,15 +46,15 @@ impl Shard {
         &mut self,
         port: PortSlot,
         burst: BurstSlot,
-        speech: bool,
-        payload: &[u8],
+        frame: MixedFrame<'_>,
         now: MonoTime,
         out: &mut Outbox,
     ) {
+        let MixedFrame { encoder, speech, payload } = frame;
         let open = &mut self.ports[port];
         open.mix_sequence += 1;
         let frame = HeldFrame {
-            burst: Held { burst, mixed: true },
+            burst: Held { burst, mixed: Some(encoder) },
             sequence: open.mix_sequence,
             timestamp: 0,
             speech,
@@ -124,8 +124,8 @@ impl Shard {
         if self.bursts.get(burst).is_none() {
             return;
         }
-        let sent = if frame.burst.mixed {
-            self.send_mixed(port, payload, now, out)
+        let sent = if let Some(encoder) = frame.burst.mixed {
+            self.send_mixed(port, encoder, payload, now, out)
         } else {
             let stream = self.stream_of(burst);
             let framed = Framed { sequence: frame.sequence, timestamp: frame.timestamp, stream };
@@ -147,6 +147,7 @@ impl Shard {
     pub(super) fn send_mixed(
         &mut self,
         port: PortSlot,
+        encoder: u32,
         payload: &[u8],
         now: MonoTime,
         out: &mut Outbox,
@@ -155,7 +156,8 @@ impl Shard {
         let Some(to) = open.peer() else { return Err(NotSent::NoPeer) };
         open.sent_at = Some(now);
         let elements = open.elements(Alias::default(), None);
-        let Some(head) = own_head(open, port, to, Carries::Mix, now, out) else { return Err(NotSent::Refused) };
+        let voice = Voice::Mix { encoder };
+        let Some(head) = own_head(open, port, to, Carries::Mix, voice, now, out) else { return Err(NotSent::Refused) };
         if put(open, port, to, Carries::Mix, &head, &elements, payload, out) {
             self.counters.mixed += 1;
             return Ok(());
@@ -228,7 +230,7 @@ impl Shard {
         let Some(hold) = &mut open.hold else { return };
         let (hearing, counters) = (&mut open.hearing, &mut self.counters);
         hold.give_up(|frame| {
-            let all = mixes && frame.burst.mixed;
+            let all = mixes && frame.burst.mixed.is_some();
             for ear in hearing.ears_mut().iter_mut().filter(|ear| is_of(ear, frame.burst, all)) {
                 if ear.missed != Some(cause) {
                     counters.miss(cause);
@@ -266,7 +268,8 @@ impl Shard {
         let open = &mut self.ports[port];
         let Some(to) = open.peer() else { return };
         open.sent_at = Some(now);
-        let Some(head) = own_head(open, port, to, Carries::Nobody, now, out) else { return };
+        let voice = open.sign_voice();
+        let Some(head) = own_head(open, port, to, Carries::Nobody, voice, now, out) else { return };
         let elements = open.elements(Alias::default(), Some(keyed));
         let mut payload = [0; super::codec::PAYLOAD_BYTES_MAX];
         let length = silence(open.format_out(), &mut payload);
@@ -293,7 +296,8 @@ impl Shard {
         let event = TelephoneEvent::event_of(if keyed { '*' } else { '#' }).unwrap_or(0);
         let mut timestamp = None;
         for report in 0..4u16 {
-            let Some(head) = own_head(open, port, to, Carries::Nobody, now, out) else { return };
+            let voice = open.sign_voice();
+            let Some(head) = own_head(open, port, to, Carries::Nobody, voice, now, out) else { return };
             let told =
                 TelephoneEvent { event, end: report > 0, volume: 10, duration: if report > 0 { 800 } else { 160 } };
             let header = crate::wire::rtp::RtpHeader {
@@ -412,18 +416,36 @@ impl Shard {
     }
 }
 
-/// The head of a packet that is no talker's; a silence frame goes first if a talker's came before.
-pub(super) fn own_head(
+/// A frame of our own encoder on its way into a hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MixedFrame<'a> {
+    /// Which encoder.
+    pub encoder: u32,
+    /// False if certainly nobody speaks in it.
+    pub speech: bool,
+    pub payload: &'a [u8],
+}
+
+impl Port {
+    /// A packet that carries no speech belongs to whichever of our encoders was last.
+    fn sign_voice(&self) -> Voice<BurstSlot> {
+        self.voice.filter(|voice| matches!(voice, Voice::Mix { .. })).unwrap_or(Voice::Mix { encoder: 0 })
+    }
+}
+
+/// The head of a packet that is no talker's; a silence frame goes first if another encoder's came before.
+fn own_head(
     open: &mut Port,
     port: PortSlot,
     to: std::net::SocketAddr,
     carries: Carries,
+    voice: Voice<BurstSlot>,
     now: MonoTime,
     out: &mut Outbox,
 ) -> Option<Head> {
-    if open.voice != Some(Voice::Mix) {
-        open.voice = Some(Voice::Mix);
-        if let Some(head) = open.sender.begin(Voice::Mix, now) {
+    if open.voice != Some(voice) {
+        open.voice = Some(voice);
+        if let Some(head) = open.sender.begin(voice, now) {
             let elements = open.elements(Alias::default(), None);
             put(open, port, to, carries, &head, &elements, &OPUS_SILENCE, out);
         }

@@ -23,6 +23,8 @@ pub struct CodecPool {
     opus_encoders: Vec<Encoder>,
     decoders_left: usize,
     encoders_left: usize,
+    /// Encoders taken so far.
+    taken: u32,
     denied: u64,
 }
 
@@ -35,6 +37,7 @@ impl CodecPool {
             opus_encoders: (0..encoders_max).map(|_| Encoder::new(opus)).collect::<Result<_, _>>()?,
             decoders_left: decoders_max,
             encoders_left: encoders_max,
+            taken: 0,
             denied: 0,
         })
     }
@@ -64,7 +67,7 @@ impl CodecPool {
             self.denied += 1;
             return Err(NoCodec::Exhausted);
         }
-        let encoder = match format.codec {
+        let mut encoder = match format.codec {
             Codec::Opus => {
                 let mut encoder = self.opus_encoders.pop().ok_or(NoCodec::Exhausted)?;
                 encoder.packet_samples = packet_samples;
@@ -75,6 +78,8 @@ impl CodecPool {
             }
         };
         self.encoders_left -= 1;
+        self.taken = self.taken.wrapping_add(1);
+        encoder.life = self.taken;
         Ok(encoder)
     }
 

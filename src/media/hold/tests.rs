@@ -73,7 +73,7 @@ fn a_cut_takes_one_burst_and_leaves_the_others_whole() {
         hold.push(frame((n % 2) as u8, n, true, 0), &[n as u8], 2_500, at(0)).unwrap();
     }
     let mut cut = Vec::new();
-    hold.purge(Purge::Burst(1), |frame| cut.push(frame.sequence));
+    hold.purge(|burst| burst == 1, |frame| cut.push(frame.sequence));
     hold.open(at(0));
     let left: Vec<_> = (0..9).filter_map(|n| play(&mut hold, n * 20)).map(|(n, _)| n).collect();
     assert_eq!((cut, left), (vec![1, 3, 5], vec![0, 2, 4]));
@@ -104,7 +104,7 @@ fn speech_is_never_left_out_and_no_pause_vanishes_whatever_happens() {
                 hold.open(at(now));
             }
             if random.percent(1) {
-                hold.purge(Purge::All, |frame| missed.push(frame.sequence));
+                hold.purge(|_| true, |frame| missed.push(frame.sequence));
             }
             if let Some((sequence, left_out)) = play(&mut hold, now) {
                 played.push(sequence);

@@ -44,8 +44,10 @@ fn a_packet_of_an_ended_burst_is_refused() {
 
 #[test]
 fn another_encoder_behind_an_opus_stream_is_announced_by_silence_and_the_same_is_not() {
-    let voices = [talker(1, 1), talker(2, 1), talker(3, 2), Voice::Mix, talker(4, 2)];
-    for (codec, expected) in [(Codec::Opus, [false, false, true, true, true]), (Codec::Pcmu, [false; 5])] {
+    let mix = |encoder| Voice::Mix { encoder };
+    let voices = [talker(1, 1), talker(2, 1), talker(3, 2), mix(1), talker(4, 2), mix(1), mix(2)];
+    let on_opus = [false, false, true, true, true, true, true];
+    for (codec, expected) in [(Codec::Opus, on_opus), (Codec::Pcmu, [false; 7])] {
         let mut sender = sender(codec);
         for (nth, (voice, expected)) in voices.into_iter().zip(expected).enumerate() {
             let now = at(nth as u64 * 1_000);
@@ -53,14 +55,15 @@ fn another_encoder_behind_an_opus_stream_is_announced_by_silence_and_the_same_is
             assert_eq!(silence.is_some(), expected, "{codec:?}, voice {nth}");
             let first = match voice {
                 Voice::Relay { burst, .. } => sender.relay(burst, 100, 0, now).unwrap(),
-                Voice::Mix => sender.mix(now).unwrap(),
+                Voice::Mix { .. } => sender.mix(now).unwrap(),
             };
             if let Some(silence) = silence {
                 assert_eq!(first.sequence, silence.sequence + 1);
                 assert_eq!(first.timestamp.wrapping_sub(silence.timestamp), 960, "20 ms of its own");
                 assert!(silence.marker && !first.marker, "one marker for each burst");
             } else {
-                assert!(first.marker);
+                // From one mix to the next nothing begins.
+                assert_eq!(first.marker, nth != 6);
             }
         }
     }
@@ -91,7 +94,7 @@ fn a_late_packet_from_before_a_closed_gap_takes_no_other_packets_number() {
 #[test]
 fn a_mix_runs_on_its_own_clock() {
     let mut sender = sender(Codec::Opus);
-    sender.begin(Voice::Mix, at(0));
+    sender.begin(Voice::Mix { encoder: 1 }, at(0));
     let heads: Vec<_> = [0, 23, 39, 60].into_iter().filter_map(|ms| sender.mix(at(ms))).collect();
     for pair in heads.windows(2) {
         assert_eq!(pair[1].sequence, pair[0].sequence + 1);
@@ -127,7 +130,7 @@ fn no_sequence_number_is_used_twice_and_time_never_runs_back_whatever_happens() 
                     sequence = 1_000 + random.below(1 << 33);
                     sender.begin(talker(burst, random.below(3)), at(now))
                 }
-                15..20 => sender.begin(Voice::Mix, at(now)),
+                15..20 => sender.begin(Voice::Mix { encoder: 1 }, at(now)),
                 20..25 => {
                     sender.end();
                     None

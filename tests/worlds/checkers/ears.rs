@@ -173,9 +173,12 @@ impl Ears {
         let device = &scene.field.devices[ear];
         let rate_hz = stamp::rate_hz(device.format());
         let mut voices = Vec::new();
-        let floor = if sound.iter().any(|sample| sample.unsigned_abs() > 300) { AUDIBLE * AMPLITUDE } else { f64::MAX };
+        let loud = |voice: Voice| stamp::loudness(voice, sound, rate_hz);
+        // A coder's smear is a part of whatever is loudest: where a stream changes its encoder, a tone overshoots.
+        let loudest = (0..VOICES_MAX).map(loud).fold(AMPLITUDE, f64::max);
+        let sounds = sound.iter().any(|sample| sample.unsigned_abs() > 300);
         for speaker in scene.field.speakers.iter().filter(|speaker| speaker.over > 0) {
-            let audible = floor < f64::MAX && stamp::loudness(speaker.voice, sound, rate_hz) > floor;
+            let audible = sounds && loud(speaker.voice) > AUDIBLE * loudest;
             let strange = audible && !self.may(speaker.voice, ear, scene);
             let row = &mut self.books.entry(ear).or_default().strangers[usize::from(speaker.voice)];
             *row = if strange { row.saturating_add(1) } else { 0 };
