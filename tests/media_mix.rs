@@ -259,3 +259,34 @@ fn a_listener_that_goes_over_to_another_encoder_is_told_by_silence() {
     assert_eq!(silences, [1, 0], "the third changed its encoder, the fourth did not");
     assert_eq!(bench.payloads(3).last(), bench.payloads(4).last(), "equal mixes are encoded once");
 }
+
+#[test]
+fn what_was_relayed_is_not_said_again_by_the_mix_that_follows() {
+    let ports = [phone(1, Codec::L16), phone(2, Codec::L16), phone(3, Codec::L16)];
+    let mut bench = Bench::patched(&ports);
+    let said = |at: u8| [0x10, at + 1].repeat(MIX_FRAME);
+    for at in 0..60 {
+        bench.talk(1, &said(at));
+        if at >= 20 {
+            bench.talk(2, &[0; 2 * MIX_FRAME]);
+        }
+        bench.tick();
+    }
+    let mut heard: Vec<Vec<u8>> = bench.payloads(3).into_iter().filter(|payload| payload[0] == 0x10).collect();
+    let all = heard.len();
+    assert!(all > 50, "only {all} of 60 frames were heard by then");
+    heard.dedup();
+    assert!(heard.len() == all && heard.is_sorted(), "a frame was heard twice");
+}
+
+#[test]
+fn a_mixed_burst_was_heard_for_as_long_as_its_talker_spoke() {
+    let ports = [phone(1, Codec::Pcmu), radio(2, Codec::L16), phone(3, Codec::Opus)];
+    let mut bench = Bench::patched(&ports);
+    bench.talk_for(1, 30, media::numbered);
+    bench.pass_ms(3_000);
+    for port in [2, 3] {
+        let outcome = bench.outcome_of(port).unwrap();
+        assert_eq!((outcome.heard_ms, outcome.missed_ms), (600, 0), "port {port}");
+    }
+}

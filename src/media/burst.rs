@@ -164,6 +164,11 @@ impl Burst {
         self.newest = Some(newest.max(extended));
         extended
     }
+    /// The newest packet that is in this tick's frame or was in an earlier one, if it is decoded at all.
+    pub fn played(&self) -> Option<u64> {
+        let ahead = self.playout.as_ref()?.packets_ahead();
+        self.newest?.checked_sub(ahead)
+    }
     /// Silence until something is decoded.
     pub fn clear_frame(&mut self) {
         self.frame = [0; MIX_FRAME];

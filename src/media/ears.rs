@@ -12,6 +12,7 @@ use super::floor::Standing;
 use super::hearing::{Ear, Mode, Stage};
 use super::outbox::Outbox;
 use super::patch::{ShardSet, hears_past_limit, may_hear};
+use super::port::Held;
 use super::shard::Shard;
 use super::slab::{BurstSlot, GroupSlot, LegSlot, PatchSlot, PortSlot};
 
@@ -157,12 +158,17 @@ impl Shard {
         let open = &mut self.ports[port];
         let ms = u32::from(open.format_out().packet_ms);
         let Some(hold) = &mut open.hold else { return };
-        let frames = hold.purge(|held| held.burst == burst, |_| {});
+        let Some(ear) = open.hearing.ear(burst).copied() else { return };
+        let hearing = &mut open.hearing;
+        let frames = hold.purge(
+            // What was made up for a lost packet is nobody's, and still sounds like whoever is cut.
+            |held| held.is_of(&ear) || cause == MissCause::Cut && matches!(held, Held::Mixed { .. }),
+            |frame| {
+                hearing.ears_mut().iter_mut().filter(|ear| frame.burst.is_of(ear)).for_each(|ear| ear.miss(ms, cause))
+            },
+        );
         if frames > 0 {
             self.counters.miss(cause);
-            if let Some(ear) = open.hearing.ear_mut(burst) {
-                ear.miss(u32::from(frames) * ms, cause);
-            }
         }
     }
 
@@ -220,6 +226,9 @@ impl Shard {
             loud: self.is_loud(burst, path.patch),
             stage: Stage::Live,
             chosen: false,
+            relayed: None,
+            mixed_ms: 0,
+            seat: 0,
             heard_ms: 0,
             missed_ms: 0,
             missed: None,

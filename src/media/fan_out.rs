@@ -159,6 +159,9 @@ impl Shard {
         now: MonoTime,
         out: &mut Outbox,
     ) {
+        if let Some(ear) = self.ports[port].hearing.ear_mut(burst) {
+            ear.relayed = ear.relayed.max(Some(spoken.sequence));
+        }
         if self.ports[port].needs_hold() {
             self.hold(port, burst, spoken, now, out);
             return;

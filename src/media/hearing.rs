@@ -48,6 +48,12 @@ pub struct Ear {
     pub stage: Stage,
     /// Whether it is among those the port hears now.
     pub chosen: bool,
+    /// The newest packet that was relayed to it: what a mix still plays of those has been heard.
+    pub relayed: Option<u64>,
+    /// Its audio in the packet of a mix that is being filled (ms).
+    pub mixed_ms: u32,
+    /// Its number among the ears of its port: a bit in [`Voices`].
+    pub seat: u8,
     /// Audio delivered (ms).
     pub heard_ms: u32,
     /// Audio not delivered (ms).
@@ -83,6 +89,17 @@ pub enum Mode {
 pub struct Hearing {
     ears: Vec<Ear>,
     mode: Mode,
+}
+
+/// Some of a port's ears.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Voices(u16);
+
+impl Voices {
+    /// Whether this one is among them.
+    pub fn has(self, ear: &Ear) -> bool {
+        self.0 >> ear.seat & 1 == 1
+    }
 }
 
 impl Default for Hearing {
@@ -131,11 +148,23 @@ impl Hearing {
     }
     /// Adds a burst; false if there is no place. Choose afterwards.
     pub fn add(&mut self, ear: Ear) -> bool {
-        let fits = self.ears.len() < EARS_MAX;
-        if fits {
-            self.ears.push(ear);
+        let taken = |seat: &u8| self.ears.iter().any(|other| other.seat == *seat);
+        let Some(seat) = (0..EARS_MAX as u8).find(|seat| !taken(seat)) else { return false };
+        self.ears.push(Ear { seat, ..ear });
+        true
+    }
+    /// Whose audio the next packet of a mix carries, and that it is on its way now.
+    pub fn take_mixed(&mut self, packet_ms: u32) -> Voices {
+        let mut voices = Voices::default();
+        for ear in self.ears.iter_mut().filter(|ear| ear.mixed_ms > 0) {
+            ear.mixed_ms = ear.mixed_ms.saturating_sub(packet_ms);
+            voices.0 |= 1 << ear.seat;
         }
-        fits
+        voices
+    }
+    /// The same voices' ears, to count.
+    pub fn of_mut(&mut self, voices: Voices) -> impl Iterator<Item = &mut Ear> {
+        self.ears.iter_mut().filter(move |ear| voices.has(ear))
     }
     /// Forgets a burst whose outcome has been told.
     pub fn remove(&mut self, burst: BurstSlot) -> Option<Ear> {
@@ -216,6 +245,9 @@ mod tests {
             loud: true,
             stage: Stage::Live,
             chosen: false,
+            relayed: None,
+            mixed_ms: 0,
+            seat: 0,
             heard_ms: 0,
             missed_ms: 0,
             missed: None,

@@ -164,6 +164,11 @@ impl JitterBuffer {
         self.waiting == 0
     }
 
+    /// Packets from the next one to the newest, those that are missing among them.
+    pub fn span(&self) -> u64 {
+        self.stream.map_or(0, |stream| (stream.newest_sequence + 1).saturating_sub(stream.next_sequence))
+    }
+
     /// The depth the network's last seconds ask for (ms): 20 to 200.
     pub fn target_ms(&self) -> u32 {
         self.transit.target_ms()

@@ -9,7 +9,7 @@ use crate::domain::time::{FRAME_MS, MonoTime};
 
 use super::codec::PAYLOAD_BYTES_MAX;
 use super::fan_out::NotSent;
-use super::hearing::{Ear, Mode, Stage};
+use super::hearing::{Mode, Stage};
 use super::level::{Leveller, level};
 use super::mixer::Mix;
 use super::outbox::Outbox;
@@ -117,11 +117,20 @@ impl Shard {
     fn place(&mut self, port: PortSlot) {
         let open = &mut self.ports[port];
         self.mixes.wanted.clear();
-        for ear in open.hearing.ears_mut().iter_mut().filter(|ear| ear.chosen && ear.stage != Stage::Over) {
-            match self.bursts.get(ear.burst).and_then(|burst| burst.playout.as_ref()) {
+        for ear in open.hearing.ears_mut() {
+            let Some(burst) = self.bursts.get(ear.burst).filter(|_| ear.chosen && ear.stage != Stage::Over) else {
+                continue;
+            };
+            match &burst.playout {
                 // It only plays its end and nothing of it is left: more frames would keep a held transmitter up.
                 Some(playout) if ear.stage == Stage::Ending && playout.is_empty() => {}
-                Some(_) => self.mixes.wanted.push((ear.burst, ear.gain)),
+                // What was relayed to this port before it heard a mix is not said again.
+                Some(_) if ear.relayed.is_some() && ear.relayed >= burst.played() => {}
+                Some(_) => {
+                    // What is made up for a packet that did not come is nothing that was said.
+                    ear.mixed_ms += if burst.frame_heard == Heard::Voice { FRAME_MS as u32 } else { 0 };
+                    self.mixes.wanted.push((ear.burst, ear.gain));
+                }
                 None => ear.miss(FRAME_MS as u32, MissCause::Full),
             }
         }
@@ -133,8 +142,9 @@ impl Shard {
         open.mix_group = self.mixes.place(port, open.mix_group, format, &mut self.codecs);
         if open.mix_group.is_none() {
             self.counters.limit(MediaLimit::Encoders);
-            for ear in open.hearing.ears_mut().iter_mut().filter(|ear| ear.chosen && ear.stage == Stage::Live) {
-                ear.miss(FRAME_MS as u32, MissCause::Full);
+            for ear in open.hearing.ears_mut().iter_mut().filter(|ear| ear.mixed_ms > 0) {
+                let mixed_ms = std::mem::take(&mut ear.mixed_ms);
+                ear.miss(mixed_ms, MissCause::Full);
             }
         }
     }
@@ -170,23 +180,13 @@ impl Shard {
 
     fn send_mix_to(&mut self, port: PortSlot, frame: MixedFrame<'_>, now: MonoTime, out: &mut Outbox) {
         let packet_ms = u32::from(self.ports[port].format_out().packet_ms);
+        let voices = self.ports[port].hearing.take_mixed(packet_ms);
         if self.ports[port].needs_hold() {
-            // One voice on a radio: its highest rank is whose hold it is.
-            let mut ears = self.ports[port].hearing.ears().iter().filter(|ear| ear.chosen && ear.stage != Stage::Over);
-            let left = |ear: &&Ear| {
-                let playout = self.bursts.get(ear.burst).and_then(|burst| burst.playout.as_ref());
-                ear.stage == Stage::Live || playout.is_some_and(|playout| !playout.is_empty())
-            };
-            if let Some(burst) = ears.clone().find(left).or_else(|| ears.next()).map(|ear| ear.burst) {
-                self.hold_mixed(port, burst, frame, now, out);
-            }
+            self.hold_mixed(port, voices, frame, now, out);
             return;
         }
         let sent = self.send_mixed(port, frame.encoder, frame.payload, now, out);
-        let bursts = &self.bursts;
-        let ears = self.ports[port].hearing.ears_mut().iter_mut();
-        let sounding = |burst: BurstSlot| bursts.get(burst).is_some_and(|burst| burst.frame_heard != Heard::NotYet);
-        for ear in ears.filter(|ear| ear.chosen && ear.stage != Stage::Over && sounding(ear.burst)) {
+        for ear in self.ports[port].hearing.of_mut(voices) {
             match sent {
                 Ok(()) => ear.hear(packet_ms),
                 Err(NotSent::NoPeer) => ear.miss(packet_ms, MissCause::NoPeer),

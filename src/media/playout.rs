@@ -82,6 +82,11 @@ impl Playout {
         &self.jitter
     }
 
+    /// Packets of the talker that have not been taken up yet, those that are missing among them.
+    pub fn packets_ahead(&self) -> u64 {
+        self.jitter.span()
+    }
+
     /// What was corrected.
     pub const fn counts(&self) -> PlayoutCounts {
         self.counts

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::domain::audio::{Codec, Format, Gain};
 use crate::domain::floor::MissCause;
-use crate::domain::port::{GrantSign, Overlap, Pacing, PortRole, PortSpec, TransmitKeying};
+use crate::domain::port::{GrantSign, Pacing, PortRole, PortSpec, TransmitKeying};
 use crate::domain::random::Entropy;
 use crate::domain::talker::Alias;
 use crate::domain::time::MonoTime;
@@ -16,7 +16,7 @@ use crate::wire::rtp_extension::FloorNotice;
 use super::announce::Announcing;
 use super::codec::Decoder;
 use super::delay::DelayLine;
-use super::hearing::Hearing;
+use super::hearing::{Ear, Hearing, Voices};
 use super::hold::Hold;
 use super::keying::{ReceiveKeyer, TransmitKeyer};
 use super::receiver::Receiver;
@@ -24,13 +24,23 @@ use super::sender::{Sender, Voice};
 use super::slab::{BurstSlot, LegSlot};
 use super::watch::PortWatch;
 
-/// What a hold keeps frames by: whose they are, and whether our own encoder made them.
+/// What a hold keeps frames by: whose they are, and which of our encoders made them, if one did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// Whose speech; of several in a mix, the highest rank's.
-    pub burst: BurstSlot,
-    /// From the mix path: which of our encoders made it.
-    pub mixed: Option<u32>,
+pub enum Held {
+    /// A talker's own payload.
+    Relayed(BurstSlot),
+    /// From the mix path.
+    Mixed { voices: Voices, encoder: u32 },
+}
+
+impl Held {
+    /// Whether a frame carries what this ear hears.
+    pub fn is_of(self, ear: &Ear) -> bool {
+        match self {
+            Held::Relayed(burst) => ear.burst == burst,
+            Held::Mixed { voices, .. } => voices.has(ear),
+        }
+    }
 }
 
 /// One port.
@@ -187,10 +197,6 @@ impl Port {
             || transmit.grant != GrantSign::Immediate
             || transmit.keying != TransmitKeying::Presence
             || transmit.pacing == Pacing::Paced
-    }
-    /// Whether a held frame carries every voice the port has chosen.
-    pub fn carries_all(&self, held: Held) -> bool {
-        held.mixed.is_some() && self.spec.transmit.overlap == Overlap::Mix
     }
     /// Whether it delays what it receives.
     pub fn needs_delay(&self) -> bool {

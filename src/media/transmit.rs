@@ -2,7 +2,7 @@
 //! key sign around it. When the keyer says so: `keying`; in which order: `hold`; this does what they say.
 
 use crate::domain::floor::MissCause;
-use crate::domain::port::{Overlap, Pacing, TransmitKeying};
+use crate::domain::port::{Pacing, TransmitKeying};
 use crate::domain::report::MediaLimit;
 use crate::domain::time::MonoTime;
 use crate::wire::rtp_extension::FloorNotice;
@@ -10,7 +10,7 @@ use crate::wire::telephone_event::TelephoneEvent;
 
 use super::discard::Discard;
 use super::fan_out::{Framed, NotSent, Spoken, is_speech, put};
-use super::hearing::{Ear, Stage};
+use super::hearing::{Stage, Voices};
 use super::hold::{HeldFrame, NotHeld};
 use super::keying::TransmitChange;
 use super::outbox::{Carries, LineChange, Outbox, PacketKind};
@@ -32,7 +32,7 @@ impl Shard {
         out: &mut Outbox,
     ) {
         let frame = HeldFrame {
-            burst: Held { burst, mixed: None },
+            burst: Held::Relayed(burst),
             sequence: spoken.sequence,
             timestamp: spoken.timestamp,
             speech: is_speech(self.bursts[burst].format, spoken.level, spoken.payload),
@@ -45,7 +45,7 @@ impl Shard {
     pub(super) fn hold_mixed(
         &mut self,
         port: PortSlot,
-        burst: BurstSlot,
+        voices: Voices,
         frame: MixedFrame<'_>,
         now: MonoTime,
         out: &mut Outbox,
@@ -54,7 +54,7 @@ impl Shard {
         let open = &mut self.ports[port];
         open.mix_sequence += 1;
         let frame = HeldFrame {
-            burst: Held { burst, mixed: Some(encoder) },
+            burst: Held::Mixed { voices, encoder },
             sequence: open.mix_sequence,
             timestamp: 0,
             speech,
@@ -119,23 +119,20 @@ impl Shard {
     }
 
     fn play(&mut self, port: PortSlot, frame: &HeldFrame<Held>, payload: &[u8], now: MonoTime, out: &mut Outbox) {
-        let burst = frame.burst.burst;
         let packet_ms = u32::from(self.ports[port].format_out().packet_ms);
-        if self.bursts.get(burst).is_none() {
-            return;
-        }
-        let sent = if let Some(encoder) = frame.burst.mixed {
-            self.send_mixed(port, encoder, payload, now, out)
-        } else {
-            let stream = self.stream_of(burst);
-            let framed = Framed { sequence: frame.sequence, timestamp: frame.timestamp, stream };
-            self.send_relayed(port, burst, framed, payload, now, out)
+        let sent = match frame.burst {
+            Held::Mixed { encoder, .. } => self.send_mixed(port, encoder, payload, now, out),
+            Held::Relayed(burst) if self.bursts.get(burst).is_none() => return,
+            Held::Relayed(burst) => {
+                let stream = self.stream_of(burst);
+                let framed = Framed { sequence: frame.sequence, timestamp: frame.timestamp, stream };
+                self.send_relayed(port, burst, framed, payload, now, out)
+            }
         };
         match sent {
             Ok(()) => {
-                let all = self.ports[port].carries_all(frame.burst);
                 let ears = self.ports[port].hearing.ears_mut().iter_mut();
-                ears.filter(|ear| is_of(ear, frame.burst, all)).for_each(|ear| ear.hear(packet_ms));
+                ears.filter(|ear| frame.burst.is_of(ear)).for_each(|ear| ear.hear(packet_ms));
             }
             Err(NotSent::NoPeer) => self.miss(port, frame.burst, packet_ms, MissCause::NoPeer),
             Err(NotSent::NoRoom) => self.miss(port, frame.burst, packet_ms, MissCause::Full),
@@ -175,8 +172,7 @@ impl Shard {
     }
 
     fn miss(&mut self, port: PortSlot, held: Held, ms: u32, cause: MissCause) {
-        let all = self.ports[port].carries_all(held);
-        for ear in self.ports[port].hearing.ears_mut().iter_mut().filter(|ear| is_of(ear, held, all)) {
+        for ear in self.ports[port].hearing.ears_mut().iter_mut().filter(|ear| held.is_of(ear)) {
             if ear.missed != Some(cause) {
                 self.counters.miss(cause);
             }
@@ -226,12 +222,10 @@ impl Shard {
     fn give_up(&mut self, port: PortSlot, cause: MissCause) {
         let open = &mut self.ports[port];
         let packet_ms = u32::from(open.format_out().packet_ms);
-        let mixes = open.spec.transmit.overlap == Overlap::Mix;
         let Some(hold) = &mut open.hold else { return };
         let (hearing, counters) = (&mut open.hearing, &mut self.counters);
         hold.give_up(|frame| {
-            let all = mixes && frame.burst.mixed.is_some();
-            for ear in hearing.ears_mut().iter_mut().filter(|ear| is_of(ear, frame.burst, all)) {
+            for ear in hearing.ears_mut().iter_mut().filter(|ear| frame.burst.is_of(ear)) {
                 if ear.missed != Some(cause) {
                     counters.miss(cause);
                 }
@@ -451,11 +445,6 @@ fn own_head(
         }
     }
     open.sender.mix(now)
-}
-
-/// Whether a held frame is this ear's: its own burst's, or one of several in a mix.
-fn is_of(ear: &Ear, held: Held, all: bool) -> bool {
-    ear.burst == held.burst || all && ear.chosen && ear.stage != Stage::Over
 }
 
 /// Packets that may leave a hold at once: one that waited for this tick and one that came with it.
