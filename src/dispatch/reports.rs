@@ -1,7 +1,7 @@
 //! What media saw becomes facts and events. Detectors report, dispatch decides: the policy of alarms and isolation
 //! stands here. A report about something that is gone is no event.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::configuration::OnLoop;
 use crate::domain::event::{Alarm, Event, HeardBy, Recorded, Stream};
@@ -100,18 +100,31 @@ pub fn settle(live: &mut Live, now: Now) -> Vec<Recorded> {
             let Some(end) = &talk.ended else { return true };
             let settled = talk.asked.all_said(&said) || now.mono.ms_since(end.at.mono) >= SETTLE_MS;
             if settled {
-                let asked = outcomes.iter().filter(|outcome| talk.asked.holds(outcome.port));
-                let heard_by = asked.filter_map(|outcome| {
+                let mut heard_by: Vec<HeardBy> = Vec::new();
+                let mut told = BTreeMap::new();
+                for outcome in outcomes.iter().filter(|outcome| talk.asked.holds(outcome.port)) {
                     let PortOutcome { port, heard_ms, missed_ms, missed } = *outcome;
-                    Some(HeardBy { gateway: gateway_by_port.get(&port)?.clone(), heard_ms, missed_ms, missed })
-                });
-                records.push(talked(*id, *patch, talk, end, heard_by.collect()));
+                    let Some(gateway) = gateway_by_port.get(&port).cloned() else { continue };
+                    let at = *told.entry(port).or_insert(heard_by.len());
+                    match heard_by.get_mut(at) {
+                        Some(part) => add_part(part, outcome),
+                        None => heard_by.push(HeardBy { gateway, heard_ms, missed_ms, missed }),
+                    }
+                }
+                records.push(talked(*id, *patch, talk, end, heard_by));
             }
             !settled
         });
     }
     live.forget_bursts(now.mono);
     records
+}
+
+/// A gateway that was cut off and linked again in mid-burst has told each part.
+fn add_part(told: &mut HeardBy, part: &PortOutcome) {
+    told.heard_ms = told.heard_ms.saturating_add(part.heard_ms);
+    told.missed_ms = told.missed_ms.saturating_add(part.missed_ms);
+    told.missed = part.missed.or(told.missed);
 }
 
 /// A shard's bursts end with it.

@@ -30,7 +30,7 @@ pub enum Report {
     /// A talker lost the floor of a patch.
     BurstEnded { burst: BurstId, patch: PatchId, leg: LegId, cause: BurstEnd, duration_ms: u32, at: MonoTime },
     /// What became of a burst at one port that was entitled to it: once per burst and port, when nothing of it is
-    /// left to play.
+    /// left to play. A port that is cut off and linked again while its talker speaks on tells each part: they add up.
     BurstHeard { burst: BurstId, outcome: PortOutcome },
     /// A key was not granted; once per key.
     Denied { patch: PatchId, leg: LegId, cause: Denial, at: MonoTime },
