@@ -238,3 +238,16 @@ fn a_gateway_that_denied_is_not_preferred_for_the_next_burst() {
     assert_eq!(bench.heard(3).len(), 3);
     assert!(bench.reports.iter().any(|report| matches!(report, Report::TransmitMoved { .. })));
 }
+
+#[test]
+fn a_burst_is_told_when_nothing_of_it_is_held_though_the_next_one_waits_behind_it() {
+    let radio = transmitter(|transmit| transmit.grant = GrantSign::AfterMs(600));
+    let ports = [phone(1, Codec::Pcmu), radio, phone(3, Codec::Pcmu)];
+    let mut bench = Bench::patched(&ports);
+    bench.talk_for(1, 5, numbered);
+    bench.pass_ms(320);
+    bench.talk_for(3, 60, |_| vec![0x21; 160]);
+    assert!(bench.heads(2).len() < 65, "the second one waits");
+    let outcome = bench.outcome_of(2).map(|outcome| (outcome.heard_ms, outcome.missed_ms));
+    assert_eq!(outcome, Some((100, 0)), "of the first one nothing is left to play");
+}

@@ -8,8 +8,9 @@ mod media;
 use std::f32::consts::TAU;
 
 use crosspatch::domain::audio::{Codec, Format, Frame, Gain, MIX_FRAME};
-use crosspatch::domain::order::{LegSpec, Order};
-use crosspatch::domain::port::{Overlap, PortSpec};
+use crosspatch::domain::floor::FloorPolicy;
+use crosspatch::domain::order::{LegSpec, Order, PatchSpec};
+use crosspatch::domain::port::{GrantSign, Overlap, PortSpec};
 use crosspatch::domain::report::{MediaLimit, Report};
 use crosspatch::media::codec::{Decoder, Encoder, PACKET_SAMPLES_MAX, PAYLOAD_BYTES_MAX};
 use crosspatch::media::limits::ShardLimits;
@@ -289,4 +290,40 @@ fn a_mixed_burst_was_heard_for_as_long_as_its_talker_spoke() {
         let outcome = bench.outcome_of(port).unwrap();
         assert_eq!((outcome.heard_ms, outcome.missed_ms), (600, 0), "port {port}");
     }
+}
+
+#[test]
+fn a_talker_past_its_limit_in_one_patch_is_not_decoded_on_for_its_ears_there() {
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::L16), phone(3, Codec::L16)];
+    let mut bench = Bench::new();
+    bench.open(&ports);
+    let short = PatchSpec { floor: FloorPolicy { talk_limit_ms: 400, ..media::policy() }, ..patch(1) };
+    bench.order([
+        Order::OpenPatch(short),
+        Order::OpenPatch(patch(2)),
+        Order::Join(leg(1, &ports[0])),
+        Order::Join(leg(1, &ports[1])),
+        Order::Join(leg(2, &ports[0])),
+        Order::Join(leg(2, &ports[2])),
+    ]);
+    bench.talk_for(1, 100, media::numbered);
+    bench.pass_ms(1_000);
+    let heard = [2, 3].map(|port| bench.outcome_of(port).unwrap().heard_ms);
+    assert!((400..=440).contains(&heard[0]) && heard[1] == 2_000, "{heard:?}");
+}
+
+#[test]
+fn a_cut_takes_held_frames_of_a_mix_whosever_else_they_carry() {
+    let mut client = phone(3, Codec::L16);
+    (client.transmit.grant, client.transmit.hold_max_ms) = (GrantSign::AfterMs(400), 2_000);
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu), client];
+    let mut bench = Bench::patched(&ports);
+    let mut tones = [Tone::new(&ports[0], 500.0), Tone::new(&ports[1], 1_300.0)];
+    talk_together(&mut bench, &mut tones, 15);
+    assert!(decoded(&bench, &ports[2]).is_empty(), "its transmitter is not up yet");
+    bench.order([Order::Leave(leg(1, &ports[1]).leg)]);
+    talk_together(&mut bench, &mut tones[..1], 60);
+    let sound = decoded(&bench, &ports[2]);
+    let levels = [500.0, 1_300.0].map(|hz| level_db(&sound, hz));
+    assert!(levels[0].abs() < 3.0 && levels[1] < -30.0, "{levels:?}");
 }

@@ -266,3 +266,35 @@ fn a_packet_for_a_port_of_another_life_is_counted() {
     bench.shards[0].handle_packet(slot, from, &[0x80; 20], now, &mut out);
     assert_eq!(bench.shards[0].counters().discards(Discard::NoPort), 1);
 }
+
+#[test]
+fn a_talker_whose_shard_falls_silent_does_not_keep_a_presence_keyed_port_up() {
+    let listener = PortSpec { home: ShardId(1), ..phone(2, Codec::L16) };
+    let ports = [on(0, 1), listener];
+    let mut bench = spread(2, &ports, policy());
+    bench.talk_for(1, 20, numbered);
+    bench.forget();
+    // The ring takes nothing any more, the word of its end neither.
+    for _ in 0..100 {
+        bench.tick_unflushed();
+        bench.flush_packets();
+    }
+    let last = bench.heard(2).len() * 20;
+    assert!(last <= 600, "{last} ms of packets although nobody talked");
+}
+
+#[test]
+fn a_talkers_next_burst_ends_the_one_whose_end_was_lost_with_its_shard() {
+    let ports = [on(1, 1), on(0, 2)];
+    let mut bench = spread(2, &ports, FloorPolicy { holders_max: 1, ..policy() });
+    bench.talk_for(1, 5, numbered);
+    // The talker's shard panics and is rebuilt from the table; its talker speaks on.
+    bench.shards[1] = crosspatch::media::shard::Shard::new(ShardId(1), &ShardLimits::small(), 99);
+    let legs: Vec<_> = ports.iter().map(|port| leg(1, port)).collect();
+    let one = PatchSpec { floor: FloorPolicy { holders_max: 1, ..policy() }, ..patch(1) };
+    bench.order([Order::Only(media::table(&ports, &[one], &legs))]);
+    bench.pass_ms(40);
+    bench.talk_for(1, 5, |at| numbered(at + 5));
+    assert_eq!(bench.heads(2), (0..10).collect::<Vec<u8>>());
+    assert_eq!((bench.started().len(), bench.ended().len()), (2, 1));
+}

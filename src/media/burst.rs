@@ -164,6 +164,10 @@ impl Burst {
         self.newest = Some(newest.max(extended));
         extended
     }
+    /// Whether nothing has come from the talker's shard for longer than any talker pauses.
+    pub fn is_lost(&self, now: MonoTime) -> bool {
+        matches!(self.source, Source::Trunk(_)) && now.ms_since(self.packet_at) > PAUSE_MAX_MS
+    }
     /// The newest packet that is in this tick's frame or was in an earlier one, if it is decoded at all.
     pub fn played(&self) -> Option<u64> {
         let ahead = self.playout.as_ref()?.packets_ahead();
@@ -176,5 +180,7 @@ impl Burst {
     }
 }
 
+/// Presence ends after 450 ms where talkers send nothing in a pause [ms].
+const PAUSE_MAX_MS: u64 = 450;
 /// Room below the first number for packets that come late.
 const FIRST_SEQUENCE: u64 = 0x1_0000;

@@ -191,7 +191,7 @@ impl Shard {
         if let Some(ear) = self.ports[port].hearing.ear_mut(burst) {
             // It was cut and is linked again: one burst, one outcome.
             if ear.stage == Stage::Over {
-                ear.stage = Stage::Live;
+                (ear.stage, ear.until) = (Stage::Live, None);
                 self.carry(burst, port);
                 self.choose(port);
             }
@@ -227,6 +227,7 @@ impl Shard {
             stage: Stage::Live,
             chosen: false,
             relayed: None,
+            until: None,
             mixed_ms: 0,
             seat: 0,
             heard_ms: 0,
@@ -286,7 +287,9 @@ impl Shard {
     /// The talker has ended: what is held or buffered still plays.
     fn end_ear(&mut self, burst: BurstSlot, port: PortSlot, cause: BurstEnd, now: MonoTime, out: &mut Outbox) {
         let plays_on = self.plays_on(burst, port);
+        let until = self.bursts[burst].newest;
         let Some(ear) = self.ports[port].hearing.ear_mut(burst) else { return };
+        ear.until = until;
         if cause == BurstEnd::TimedOut {
             ear.miss(0, MissCause::TalkLimit);
         }
@@ -302,10 +305,11 @@ impl Shard {
     pub(super) fn plays_on(&self, burst: BurstSlot, port: PortSlot) -> bool {
         let open = &self.ports[port];
         let Some(ear) = open.hearing.ear(burst) else { return false };
-        let held = open.hold.as_ref().is_some_and(|hold| !hold.is_empty());
+        let held = open.hold.as_ref().is_some_and(|hold| hold.any(|held| held.is_of(ear)));
         let buffered = open.hearing.mode() == Mode::Mix
             && ear.chosen
-            && self.bursts[burst].playout.as_ref().is_some_and(|playout| !playout.is_empty());
+            && self.bursts[burst].playout.as_ref().is_some_and(|playout| !playout.is_empty())
+            && (ear.until.is_none() || self.bursts[burst].played() <= ear.until);
         held || buffered
     }
 

@@ -50,6 +50,8 @@ pub struct Ear {
     pub chosen: bool,
     /// The newest packet that was relayed to it: what a mix still plays of those has been heard.
     pub relayed: Option<u64>,
+    /// The newest packet that its talker had said when it lost the floor: what comes later is not for this ear.
+    pub until: Option<u64>,
     /// Its audio in the packet of a mix that is being filled (ms).
     pub mixed_ms: u32,
     /// Its number among the ears of its port: a bit in [`Voices`].
@@ -117,6 +119,13 @@ impl Ear {
     pub fn miss(&mut self, ms: u32, cause: MissCause) {
         self.missed_ms = self.missed_ms.saturating_add(ms);
         self.missed = Some(cause);
+    }
+    /// Whether a mix that has played so far plays it still.
+    pub fn is_due(&self, played: Option<u64>) -> bool {
+        // What was relayed to this port before it heard a mix is not said again.
+        let heard = self.relayed.is_some() && self.relayed >= played;
+        let past = self.until.is_some() && played > self.until;
+        !heard && !past
     }
     /// Greater is heard first. An emergency yields to nothing, not even to a dispatcher's.
     fn weight(&self) -> (bool, Option<super::floor::Rank>, Reverse<u64>) {
@@ -246,6 +255,7 @@ mod tests {
             stage: Stage::Live,
             chosen: false,
             relayed: None,
+            until: None,
             mixed_ms: 0,
             seat: 0,
             heard_ms: 0,

@@ -264,6 +264,11 @@ impl<B: Copy + Eq> Hold<B> {
         self.length == 0
     }
 
+    /// Whether a frame of these is held.
+    pub fn any(&self, is_meant: impl Fn(B) -> bool) -> bool {
+        (0..self.length).filter_map(|nth| self.entry(nth)).any(|entry| is_meant(entry.frame.burst))
+    }
+
     /// Whether speech waits for a grant.
     pub const fn is_waiting(&self) -> bool {
         matches!(self.state, State::Waiting { .. })

@@ -78,7 +78,7 @@ impl Shard {
         for index in 0..self.ports.reach() {
             let Some(port) = self.ports.slot_at(index) else { continue };
             if self.ports[port].hearing.mode() == Mode::Mix {
-                self.place(port);
+                self.place(port, now);
             }
         }
         for group in 0..self.mixes.len() {
@@ -114,7 +114,7 @@ impl Shard {
     }
 
     /// Finds the group of a port that hears a mix.
-    fn place(&mut self, port: PortSlot) {
+    fn place(&mut self, port: PortSlot, now: MonoTime) {
         let open = &mut self.ports[port];
         self.mixes.wanted.clear();
         for ear in open.hearing.ears_mut() {
@@ -124,8 +124,9 @@ impl Shard {
             match &burst.playout {
                 // It only plays its end and nothing of it is left: more frames would keep a held transmitter up.
                 Some(playout) if ear.stage == Stage::Ending && playout.is_empty() => {}
-                // What was relayed to this port before it heard a mix is not said again.
-                Some(_) if ear.relayed.is_some() && ear.relayed >= burst.played() => {}
+                // Its shard, or the word of its end, is lost: silence would keep a presence-keyed radio up.
+                Some(playout) if playout.is_empty() && burst.is_lost(now) => {}
+                Some(_) if !ear.is_due(burst.played()) => {}
                 Some(_) => {
                     // What is made up for a packet that did not come is nothing that was said.
                     ear.mixed_ms += if burst.frame_heard == Heard::Voice { FRAME_MS as u32 } else { 0 };

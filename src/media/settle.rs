@@ -2,6 +2,7 @@
 //! a round does.
 
 use crate::domain::floor::{BurstEnd, Denial, FloorMode};
+use crate::domain::id::PortId;
 use crate::domain::report::{PortOutcome, Report};
 use crate::domain::time::MonoTime;
 
@@ -98,6 +99,22 @@ impl Shard {
         if !lost || open.ended.is_some() {
             return;
         }
+        self.end_trunk(burst, now, out);
+    }
+
+    /// A port has one burst at a time: another one of it says that this one is over, and its end was lost.
+    pub(super) fn end_trunk_of(&mut self, port: PortId, now: MonoTime, out: &mut Outbox) {
+        for index in 0..self.bursts.reach() {
+            let Some(burst) = self.bursts.slot_at(index) else { continue };
+            let open = &self.bursts[burst];
+            let silent = now.ms_since(open.packet_at) >= OVERTAKEN_AFTER_MS;
+            if open.port == port && silent && open.ended.is_none() && matches!(open.source, Source::Trunk(_)) {
+                self.end_trunk(burst, now, out);
+            }
+        }
+    }
+
+    fn end_trunk(&mut self, burst: BurstSlot, now: MonoTime, out: &mut Outbox) {
         for at in 0..self.bursts[burst].lists.talks.len() {
             let talk = self.bursts[burst].lists.talks[at];
             if matches!(talk.state, TalkState::Refused(_)) {
@@ -160,6 +177,8 @@ impl Shard {
 
 /// Longer than any pause within a burst that its own shard would not have ended (ms).
 const TRUNK_SILENCE_MS: u64 = 5_000;
+/// Frames of two bursts that came over two patches' homes may overtake each other by a round or two (ms).
+const OVERTAKEN_AFTER_MS: u64 = 30;
 /// A ring and a tick of the other shard, many times over (ms).
 const ANSWER_WITHIN_MS: u64 = 500;
 /// Room that outcomes leave for what cannot wait.

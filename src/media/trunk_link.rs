@@ -145,7 +145,7 @@ impl Shard {
         }
         let burst = match self.burst_index.get(opening.id) {
             Some(burst) => burst,
-            None => self.open_burst(opening, now, out).ok_or(Discard::Full)?,
+            None => self.open_trunk(opening, now, out)?,
         };
         if self.bursts[burst].talk(patch).is_none() {
             self.ask(burst, patch, leg, now, out);
@@ -174,7 +174,7 @@ impl Shard {
             Some(burst) => burst,
             // A talker of ours that has let go already: its patch's home was late.
             None if self.slot_of(frame.port).is_some() => return Err(Discard::AfterEnd),
-            None => self.open_burst(opening, now, out).ok_or(Discard::Full)?,
+            None => self.open_trunk(opening, now, out)?,
         };
         if self.port_of(burst).is_some() {
             // Ours, and this patch never granted it as far as we know.
@@ -186,6 +186,11 @@ impl Shard {
         self.bursts[burst].lists.talks.push(talk);
         self.open_ears(burst, now, out);
         Ok(())
+    }
+
+    fn open_trunk(&mut self, opening: Opening, now: MonoTime, out: &mut Outbox) -> Result<BurstSlot, Discard> {
+        self.end_trunk_of(opening.port, now, out);
+        self.open_burst(opening, now, out).ok_or(Discard::Full)
     }
 
     fn take_speech(
