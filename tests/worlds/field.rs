@@ -234,6 +234,11 @@ impl Field {
                 self.press(at, frames, emergency, now);
             }
         }
+        // Who is in need does not wait until the others have spoken.
+        if talking > 0 && entropy.below(600) == 0 {
+            let at = entropy.below(self.speakers.len() as u64) as usize;
+            self.press(at, 20 + entropy.below(60) as u16, true, now);
+        }
         let at = entropy.below(self.devices.len() as u64) as usize;
         let device = &mut self.devices[at];
         if device.moves && now.ms_since(device.sent_at) > 3_000 && entropy.below(100) == 0 {
@@ -298,6 +303,11 @@ impl Field {
         device.keyed = true;
         device.last = stamp;
         device.send(ear, stamp, Some(emergency), now, network, entropy);
+        if device.flood > 0
+            && let Some(over) = self.overs.get_mut(&(stamp.voice, stamp.over))
+        {
+            over.disturbed = true;
+        }
         for _ in 0..device.flood {
             device.send(ear, Stamp { air: FILLER, ..stamp }, Some(emergency), now, network, entropy);
         }

@@ -58,7 +58,8 @@ enum Phase {
 impl Phase {
     fn next(self, world: &mut World) -> Self {
         match self {
-            Phase::Busy { beats: 0 } => Phase::Lull { beats: 400 },
+            // A stuck key of 8 s, its hold, and the time after which a burst is judged.
+            Phase::Busy { beats: 0 } => Phase::Lull { beats: 1_000 },
             Phase::Busy { beats } => {
                 misfortune(world);
                 world.field.chance(world.now.mono, &mut world.entropy);

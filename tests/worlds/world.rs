@@ -297,6 +297,9 @@ impl World {
             let full = seat.ring_full;
             seat.trunk(from, frame, endless);
             self.happened.rings_full += seat.ring_full - full;
+            if seat.ring_full > full {
+                self.bursts.disturb(self.now.mono); // what was lost may have been a beginning or an end
+            }
             if seat.frames_waiting() > RING {
                 self.findings
                     .broken(Law::Bounded, self.now.mono, || format!("the ring to {to:?} takes more than it holds"));

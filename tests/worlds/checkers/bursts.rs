@@ -1,7 +1,7 @@
 //! Bursts from their beginning to the last word on them: each has one end, each ear that was entitled to it has one
 //! outcome, and what the outcomes say is what the ears got (laws 10, 11, 12).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crosspatch::domain::floor::BurstEnd;
 use crosspatch::domain::id::{BurstId, PatchId};
@@ -23,6 +23,8 @@ pub struct Bursts {
     latest: BTreeMap<Ear, (Voice, u16)>,
     /// Frames of each over that arrived at the daemon, and how the over went.
     overs: BTreeMap<(Voice, u16), Arrived>,
+    /// What begins before this was under way when a shard was lost or stuck.
+    disturbed_until: MonoTime,
     pub happened: BurstCounts,
 }
 
@@ -59,6 +61,8 @@ struct Burst {
     emergency: bool,
     talks: BTreeMap<PatchId, Talk>,
     outcomes: BTreeMap<Ear, PortOutcome>,
+    /// Ears that told before their talker was done: they may be linked again and tell the rest.
+    in_parts: BTreeSet<Ear>,
     /// Since when what happened to shards makes exact counts pointless.
     disturbed: Option<MonoTime>,
 }
@@ -132,16 +136,19 @@ impl Bursts {
         let (voice, over) = self.latest.get(&talker).copied().unwrap_or_default();
         let arrived = self.overs.entry((voice, over)).or_default();
         let before = arrived.frames;
+        let disturbed = (now < self.disturbed_until).then_some(now);
         let burst = self.open.entry(id).or_insert_with(|| {
             arrived.bursts += 1;
-            let (talks, outcomes) = (BTreeMap::new(), BTreeMap::new());
-            Burst { talker, voice, over, emergency, talks, outcomes, disturbed: None }
+            let (talks, outcomes, in_parts) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+            Burst { talker, voice, over, emergency, talks, outcomes, in_parts, disturbed }
         });
         self.happened.bursts += u64::from(burst.talks.is_empty());
         // Its home patch and two patches of incidents.
         self.happened.in_several_patches += u64::from(burst.talks.len() == 2);
+        burst.in_parts.extend(burst.outcomes.keys());
         let again = burst.talks.insert(patch, Talk { must: rows.ears(patch, talker), began: now, before, ended: None });
-        if again.is_some() && burst.disturbed.is_none() {
+        // A key that is linked again, or declares an emergency after it was revoked, is granted again: each grant ends.
+        if again.is_some_and(|talk| talk.ended.is_none()) && burst.disturbed.is_none() {
             found.broken(Law::Closes, now, || format!("{id:?} began twice in {patch:?}"));
         }
     }
@@ -171,8 +178,18 @@ impl Bursts {
             found.broken(Law::NothingLost, now, || format!("{outcome:?} of {id:?} names no cause"));
         }
         let Some(burst) = self.open.get_mut(&id) else { return };
-        if burst.outcomes.insert(ear, outcome).is_some() {
-            found.broken(Law::Closes, now, || format!("{id:?} has two outcomes at ear {ear}"));
+        if let Some(told) = burst.outcomes.get_mut(&ear) {
+            if !burst.in_parts.contains(&ear) {
+                found.broken(Law::Closes, now, || format!("{id:?} has two outcomes at ear {ear}"));
+            }
+            told.heard_ms += outcome.heard_ms;
+            told.missed_ms += outcome.missed_ms;
+            told.missed = outcome.missed.or(told.missed);
+        } else {
+            burst.outcomes.insert(ear, outcome);
+        }
+        if burst.talks.values().any(|talk| talk.ended.is_none()) {
+            burst.in_parts.insert(ear);
         }
     }
 
@@ -189,6 +206,7 @@ impl Bursts {
     /// A shard was lost, or the process: what was open ends without a word from it.
     pub fn disturb(&mut self, now: MonoTime) {
         self.open.values_mut().for_each(|burst| burst.disturbed = Some(now));
+        self.disturbed_until = now.plus_ms(UNDER_WAY_MS);
     }
 
     /// The process died: nobody will report on its bursts.
@@ -201,7 +219,9 @@ impl Bursts {
         let mut sounding = vec![0; ears];
         for burst in self.open.values() {
             for (patch, talk) in &burst.talks {
-                if talk.ended.is_none_or(|(_, at)| now.ms_since(at) < STILL_PLAYED_MS) {
+                // What a stuck shard holds is played when it goes on.
+                let held = burst.disturbed.is_some();
+                if held || talk.ended.is_none_or(|(_, at)| now.ms_since(at) < STILL_PLAYED_MS) {
                     let reach = rows.ears(*patch, burst.talker) | talk.must;
                     for (ear, voices) in sounding.iter_mut().enumerate() {
                         *voices |= (reach >> ear & 1) << burst.voice;
@@ -241,10 +261,16 @@ impl Bursts {
             let ends = burst.talks.values().map(|talk| talk.ended.map(|(_, at)| at));
             ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max())
         };
+        // Its own consoles hear an emergency on past its limit until it unkeys.
+        let goes_on = |burst: &Burst| {
+            let timed_out = |talk: &Talk| matches!(talk.ended, Some((BurstEnd::TimedOut, _)));
+            let waits = burst.talks.values().any(timed_out) && self.untold(burst, field).next().is_some();
+            JUDGED_AFTER_MS + if waits { UNKEYS_AFTER_MS } else { 0 }
+        };
         let ripe: Vec<BurstId> = self
             .open
             .iter()
-            .filter(|(_, burst)| over_for(burst).is_some_and(|at| now.ms_since(at) >= JUDGED_AFTER_MS))
+            .filter(|(_, burst)| over_for(burst).is_some_and(|at| now.ms_since(at) >= goes_on(burst)))
             .map(|(id, _)| *id)
             .collect();
         for id in ripe {
@@ -270,25 +296,36 @@ impl Bursts {
     }
 
     fn judge_outcomes(&mut self, id: BurstId, burst: &Burst, field: &Field, now: MonoTime, found: &mut Findings) {
-        // A floor that was won and lost at one moment gave nobody anything to hear.
-        let lasting = burst.talks.values().filter(|talk| talk.ended.is_none_or(|(_, at)| now_after(talk.began, at)));
-        let must = lasting.fold(0, |all, talk| all | talk.must);
-        for (ear, device) in field.devices.iter().enumerate().filter(|(ear, _)| must >> ear & 1 == 1) {
-            self.happened.entitled += 1;
-            // One radio of a talkgroup transmits for all.
-            let twins = field.devices.iter().enumerate().filter(|(_, other)| {
-                other.talkgroup == device.talkgroup
-                    && other.spec.role == PortRole::Radio
-                    && device.spec.role == PortRole::Radio
-            });
-            let known = burst.outcomes.contains_key(&ear)
-                || twins.into_iter().any(|(twin, _)| burst.outcomes.contains_key(&twin));
-            if burst.disturbed.is_none() && !known {
-                let talker = &field.devices[burst.talker].gateway;
-                let what = || format!("nothing is known of {id:?} ({talker}) at {}", device.gateway);
-                found.broken(Law::NothingLost, now, what);
-            }
+        self.happened.entitled += u64::from(entitled(burst).count_ones());
+        if burst.disturbed.is_some() {
+            return;
         }
+        for ear in self.untold(burst, field) {
+            let (talker, ear) = (&field.devices[burst.talker].gateway, &field.devices[ear].gateway);
+            found.broken(Law::NothingLost, now, || format!("nothing is known of {id:?} ({talker}) at {ear}"));
+        }
+    }
+
+    /// Ears that were entitled to a burst and have not told what became of it.
+    fn untold<'a>(&self, burst: &'a Burst, field: &'a Field) -> impl Iterator<Item = Ear> + 'a {
+        // Who said no more than a squelch tail may have been taken for one: nobody hears of it.
+        let said = self.overs.get(&(burst.voice, burst.over)).map_or(0, |over| u32::from(over.frames));
+        let tail_ms = u32::from(field.devices[burst.talker].spec.receive.tail_ms);
+        let must = if 20 * said > tail_ms { entitled(burst) } else { 0 };
+        field
+            .devices
+            .iter()
+            .enumerate()
+            .filter(move |(ear, device)| {
+                // One radio of a talkgroup transmits for all.
+                let told = |other: &Ear| {
+                    let other = &field.devices[*other];
+                    let radios = other.spec.role == PortRole::Radio && device.spec.role == PortRole::Radio;
+                    other.port == device.port || radios && other.talkgroup == device.talkgroup
+                };
+                must >> ear & 1 == 1 && !burst.outcomes.keys().any(told)
+            })
+            .map(|(ear, _)| ear)
     }
 
     /// What the outcomes say against what came and what went.
@@ -338,6 +375,12 @@ impl Bursts {
     }
 }
 
+/// Who had to hear at least a part of it. A floor that was won and lost at one moment gave nobody anything to hear.
+fn entitled(burst: &Burst) -> u32 {
+    let lasting = burst.talks.values().filter(|talk| talk.ended.is_none_or(|(_, at)| now_after(talk.began, at)));
+    lasting.fold(0, |all, talk| all | talk.must)
+}
+
 fn now_after(began: MonoTime, ended: MonoTime) -> bool {
     ended.ms_since(began) > BRIEF_MS
 }
@@ -348,5 +391,9 @@ const BRIEF_MS: u64 = 250;
 const STILL_PLAYED_MS: u64 = 3_500;
 /// A lost shard's bursts: no report comes any more [ms].
 const LOST_AFTER_MS: u64 = 12_000;
+/// What waited for a stuck shard is handled in its next rounds [ms].
+const UNDER_WAY_MS: u64 = 100;
+/// The longest key of a world [ms].
+const UNKEYS_AFTER_MS: u64 = 8_000;
 /// Nothing is left to play or to tell after this [ms].
 const JUDGED_AFTER_MS: u64 = 5_500;

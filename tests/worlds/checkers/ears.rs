@@ -211,10 +211,11 @@ impl Ears {
     /// A mix needs a second talker, another format, or a gain.
     fn check_need(&mut self, ear: Ear, voices: &[Voice], scene: &Scene<'_>, found: &mut Findings) {
         let Some(book) = self.books.get_mut(&ear) else { return };
-        if scene.now.ms_since(book.last_at) > 1_000 {
+        let device = &scene.field.devices[ear];
+        // What a hold plays was mixed before the pause.
+        if scene.now.ms_since(book.last_at) > 1_000 + u64::from(device.spec.transmit.hold_max_ms) {
             book.mixes = false;
         }
-        let device = &scene.field.devices[ear];
         let hard = |voice: u8| {
             let through = &scene.field.speakers[usize::from(voice)].through;
             through.iter().any(|talker| {
@@ -274,7 +275,8 @@ impl Ears {
     }
 }
 
-/// A jitter buffer's worth of packets in which one voice ends and the next begins.
-const HAND_OVER: u8 = 7;
+/// A jitter buffer's worth of packets, 200 ms and what is made up at its end, in which one voice ends and the next
+/// begins.
+const HAND_OVER: u8 = 13;
 /// A voice counts as heard above this part of its amplitude: gains of worlds are -6 dB at least, leaks stay below.
 const AUDIBLE: f64 = 0.25;
