@@ -24,6 +24,8 @@ pub enum Reason {
     InvitationUnanswered(IncidentId, AgencyId),
     /// The warning of a forced close has been on the air long enough.
     CloseDue(IncidentId),
+    /// An emergency is open where a forced close was announced.
+    CloseWithdrawn(IncidentId),
     /// A standing agreement renews its link.
     StandingRenewal(LinkId),
     /// So many seconds are left.
@@ -57,8 +59,14 @@ pub fn schedule(state: &State, live: &Live) -> BTreeSet<(MonoTime, Reason)> {
             let at = invitation.at.mono.plus_ms(u64::from(policy.ring_s) * 1000);
             set.insert((at, Reason::InvitationUnanswered(*id, agency.clone())));
         }
-        if let Some(closing) = incident.closing {
-            set.insert((closing.end, Reason::CloseDue(*id)));
+        match incident.closing {
+            Some(_) if state.has_emergency(incident) => {
+                set.insert((MonoTime::default(), Reason::CloseWithdrawn(*id)));
+            }
+            Some(closing) => {
+                set.insert((closing.end, Reason::CloseDue(*id)));
+            }
+            None => {}
         }
     }
     for placed in state.links() {
@@ -210,6 +218,9 @@ fn act(state: &State, live: &Live, reason: &Reason, now: Now) -> Vec<Recorded> {
             vec![in_incident(incident, Event::InvitationEscalated { incident, agency, contact_24h }, now)]
         }
         Reason::CloseDue(incident) => close(state, *incident, now),
+        Reason::CloseWithdrawn(incident) => {
+            vec![in_incident(*incident, Event::CloseWithdrawn { incident: *incident }, now)]
+        }
         Reason::PositionLost(agency) => lose_position(state, agency, now),
         Reason::EmergencyUnacknowledged(emergency, agency) => {
             let alarm = Alarm::EmergencyUnacknowledged { emergency: *emergency, agency: agency.clone() };
@@ -261,6 +272,7 @@ fn act_on_link(state: &State, placed: &PlacedLink<'_>, reason: &Reason, now: Now
         Reason::IsolationOver(_) => Event::IsolationEnded { incident, link },
         Reason::InvitationUnanswered(..)
         | Reason::CloseDue(_)
+        | Reason::CloseWithdrawn(_)
         | Reason::PositionLost(_)
         | Reason::EmergencyUnacknowledged(..)
         | Reason::AlarmObsolete(_) => return Vec::new(),
@@ -286,14 +298,16 @@ fn standing<'a>(
     let link = placed.link;
     let agreement =
         sharing::standing_link(&state.configuration, placed.incident, &link.owner, &link.talkgroup, state.known.wall)?;
-    // An agreement that ends before the lease does renews nothing.
-    (agreement.1.end.is_none_or(|end| end > link.lease.ends)).then_some(agreement)
+    // An agreement or a named hard end that comes before the lease's end leaves nothing to renew.
+    let room = !link.grant.hard_end_named || link.hard_end.end > link.lease.end;
+    (room && agreement.1.end.is_none_or(|end| end > link.lease.ends)).then_some(agreement)
 }
 
 fn renew(state: &State, placed: &PlacedLink<'_>, now: Now) -> Vec<Recorded> {
     let Some((id, agreement)) = standing(state, placed) else { return Vec::new() };
     let day_ms = u64::from(STANDING_LEASE_S.min(agreement.lease_max_s.max(2 * RENEW_S))) * 1000;
-    let ms = agreement.end.map_or(day_ms, |end| day_ms.min(end.ms_after(now.wall)));
+    let named_ms = placed.link.grant.hard_end_named.then(|| placed.link.hard_end.left_ms(now));
+    let ms = agreement.end.map_or(day_ms, |end| day_ms.min(end.ms_after(now.wall))).min(named_ms.unwrap_or(u64::MAX));
     let incident = placed.incident_id;
     let event = Event::Extended { incident, link: placed.link_id, lease: Lease::of(ms, now.wall) };
     vec![Recorded { stream: Stream::Incident(incident), actor: Actor::Agreement(id.clone()), at: now, event }]
@@ -301,6 +315,10 @@ fn renew(state: &State, placed: &PlacedLink<'_>, now: Now) -> Vec<Recorded> {
 
 fn close(state: &State, incident: IncidentId, now: Now) -> Vec<Recorded> {
     let Some(found) = state.incidents.get(&incident) else { return Vec::new() };
+    // Closing is a wish of the host; help that was called for meanwhile outranks it.
+    if state.has_emergency(found) {
+        return Vec::new();
+    }
     let cause = UnlinkCause::Closed;
     found
         .links()

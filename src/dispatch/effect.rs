@@ -42,6 +42,7 @@ pub fn effect(state: &State, event: &Event) -> Effect {
         | Event::Talked { .. }
         | Event::LoopSuspected { .. }
         | Event::ClockStepped { .. }
+        | Event::CloseWithdrawn { .. }
         | Event::Started { .. }
         | Event::Stopped => Effect::Tells,
         Event::PatchClosed { .. }
@@ -129,6 +130,7 @@ pub fn touches_routes(event: &Event) -> bool {
         | Event::HostOffered { .. }
         | Event::HandedOver { .. }
         | Event::CloseWarned { .. }
+        | Event::CloseWithdrawn { .. }
         | Event::Noted { .. }
         | Event::FloorRevoked { .. }
         | Event::TalkBegan { .. }

@@ -59,6 +59,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded) {
         | Event::Left { .. }
         | Event::Removed { .. }
         | Event::CloseWarned { .. }
+        | Event::CloseWithdrawn { .. }
         | Event::Closed { .. }
         | Event::Noted { .. }
         | Event::FloorRevoked { .. }) => evolve_incident(state, event, recorded),
@@ -147,6 +148,7 @@ fn evolve_incident(state: &mut State, event: &Event, recorded: &Recorded) {
         Event::CloseWarned { incident, in_s } => with(state, *incident, |i| {
             i.closing = Some(Term::after(u64::from(*in_s) * 1000, at));
         }),
+        Event::CloseWithdrawn { incident } => with(state, *incident, |i| i.closing = None),
         Event::Closed { incident } => {
             state.incidents.remove(incident);
         }
@@ -180,8 +182,8 @@ fn evolve_link(state: &mut State, event: &Event, recorded: &Recorded) {
         Event::Extended { incident, link, lease } => with_link(state, *incident, *link, |l| {
             l.lease = Term::of(*lease, at);
             l.leased = at;
-            // Only a standing agreement extends past the hard end, and with it.
-            if l.hard_end.end < l.lease.end {
+            // A standing agreement moves the hard end that its owner did not name; nothing moves one that it named.
+            if l.hard_end.end < l.lease.end && !l.grant.hard_end_named {
                 l.hard_end = l.lease;
             }
             l.warned_s = None;

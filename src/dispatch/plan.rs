@@ -14,6 +14,8 @@ use crate::domain::event::{Event, Recorded};
 use crate::domain::id::{AgencyId, TalkgroupId};
 use crate::domain::incident::Direction;
 
+use super::state::{Emergency, State};
+
 /// As much of a wanted configuration as may be in force while only these agencies have said yes.
 pub fn merge(current: &Configuration, wanted: &Configuration, confirmed: &dyn Fn(&AgencyId) -> bool) -> Configuration {
     let asks = |agency: &AgencyId| current.agencies.contains_key(agency) && !confirmed(agency);
@@ -64,6 +66,25 @@ pub fn merge(current: &Configuration, wanted: &Configuration, confirmed: &dyn Fn
         true
     });
     merged
+}
+
+/// A wanted configuration and whatever of the current one an open emergency stands on: its talkgroup, the gateways of
+/// that and its agency stay until the agency has cleared it and says yes (law 12).
+pub fn hold_emergencies(state: &State, wanted: &Configuration) -> Configuration {
+    let (current, mut held) = (&state.configuration, wanted.clone());
+    for Emergency { agency, talkgroup, .. } in state.emergencies.values() {
+        let Some(spec) = current.talkgroups.get(talkgroup) else { continue };
+        if held.talkgroups.get(talkgroup).is_some_and(|kept| kept.agency == *agency) {
+            continue;
+        }
+        held.talkgroups.insert(talkgroup.clone(), spec.clone());
+        let carries = current.gateways.iter().filter(|(_, gateway)| gateway.talkgroup == *talkgroup);
+        held.gateways.extend(carries.map(|(id, gateway)| (id.clone(), gateway.clone())));
+        if let Some(owner) = current.agencies.get(agency) {
+            held.agencies.entry(agency.clone()).or_insert_with(|| owner.clone());
+        }
+    }
+    held
 }
 
 /// Whether a configuration gives nobody anything that the other did not.

@@ -111,7 +111,8 @@ pub fn standing_yes<'a>(
     })
 }
 
-/// The agreement, if any, that keeps a link of this talkgroup standing in an incident of this host.
+/// The agreement, if any, that keeps a link of this talkgroup standing: a guest's with the host, the host's with any
+/// member.
 pub fn standing_link<'a>(
     configuration: &'a Configuration,
     incident: &'a Incident,
@@ -119,7 +120,11 @@ pub fn standing_link<'a>(
     talkgroup: &TalkgroupId,
     now: WallTime,
 ) -> Option<(&'a AgreementId, &'a Agreement)> {
-    agreements(configuration, &incident.host, owner, now)
+    let partners = incident.members.keys().filter(|member| {
+        if incident.host == *owner { *member != owner } else { **member == incident.host }
+    });
+    partners
+        .flat_map(|partner| agreements(configuration, partner, owner, now))
         .find(|(_, agreement)| agreement.standing.contains(talkgroup) && covers_kind(agreement, &incident.kind))
 }
 

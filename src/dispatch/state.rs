@@ -304,6 +304,10 @@ impl State {
             .filter(|(_, emergency)| patch.links.values().any(|link| link.talkgroup == emergency.talkgroup))
             .map(|(id, emergency)| (*id, emergency))
     }
+    /// Whether an emergency is open anywhere in an incident.
+    pub fn has_emergency(&self, incident: &Incident) -> bool {
+        incident.patches.values().any(|patch| self.emergencies_in(patch).next().is_some())
+    }
     /// Agencies that can hear of an emergency: the talker's own, and those linked where its talkgroup is.
     pub fn concerned_by(&self, emergency: &Emergency) -> BTreeSet<AgencyId> {
         self.links_of(&emergency.talkgroup)

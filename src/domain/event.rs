@@ -217,6 +217,10 @@ pub enum Event {
         incident: IncidentId,
         agency: AgencyId,
     },
+    /// An emergency came in between; the host closes again when it is over.
+    CloseWithdrawn {
+        incident: IncidentId,
+    },
     CloseWarned {
         incident: IncidentId,
         in_s: u32,

@@ -66,6 +66,9 @@ pub struct Grant {
     pub audience: Audience,
     /// Never lives longer than this, whatever is extended.
     pub hard_end: Lease,
+    /// The owner named the hard end. One that it did not name moves with the renewals of a standing agreement.
+    #[serde(default)]
+    pub hard_end_named: bool,
     /// Why a secure talkgroup may use a path or partner that is not.
     pub not_secure_reason: Option<String>,
     /// Said yes to being heard in several incidents at once.

@@ -139,6 +139,35 @@ fn an_agency_that_is_gone_is_out_of_everything() {
 }
 
 #[test]
+fn a_file_takes_no_talkgroup_away_while_its_emergency_is_open() {
+    let without = || {
+        changed(|c| {
+            c.agencies.remove(&agency("fire"));
+            c.talkgroups.retain(|_, t| t.agency != agency("fire"));
+            c.gateways.retain(|_, g| g.agency != agency("fire"));
+        })
+    };
+    let mut desk = Desk::new(configuration());
+    let declare = Command::DeclareEmergency {
+        talkgroup: talkgroup("fd-1"),
+        talker: Default::default(),
+        place: String::new(),
+    };
+    let Event::EmergencyDeclared { emergency, .. } = desk.order("fire", declare)[0].event else { panic!() };
+    let events = adopt(&mut desk, without());
+    assert!(events.iter().all(|e| !matches!(e, Event::EmergencyCleared { .. })), "{events:?}");
+    assert!(matches!(events.last(), Some(Event::ChangeProposed { agency, .. }) if agency.as_str() == "fire"));
+    let now = desk.state.configuration.clone();
+    assert!(now.talkgroups.contains_key(&talkgroup("fd-1")) && now.gateways.contains_key(&gateway("gw-fd-1")));
+    assert!(!now.talkgroups.contains_key(&talkgroup("fd-2")), "what nobody calls from goes at once");
+    let yes = Command::ConfirmChange { agency: agency("fire") };
+    assert_eq!(desk.refused("fire", yes.clone()), Refusal::EmergencyOpen);
+    desk.order("fire", Command::ClearEmergency { emergency, reason: String::new() });
+    desk.order("fire", yes);
+    assert_eq!(*desk.state.configuration, without());
+}
+
+#[test]
 fn a_newer_file_replaces_what_was_proposed() {
     let mut desk = Desk::new(configuration());
     adopt(&mut desk, changed(|c| c.talkgroups.get_mut(&talkgroup("fd-1")).unwrap().priority_max.0 = 9));

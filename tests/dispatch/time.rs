@@ -158,22 +158,77 @@ fn a_forced_close_ends_every_link_after_its_warning() {
 }
 
 #[test]
-fn a_standing_link_renews_every_day_in_the_name_of_its_agreement() {
+fn an_emergency_during_the_warning_withdraws_a_forced_close() {
+    let (mut desk, incident) = leased(7200, 7200);
+    desk.talk("gw-fd-1", 1000);
+    desk.order("police", Command::Close { incident, force: true });
+    assert!(desk.wait_s(59).is_empty());
+    let talker = Alias::new("7");
+    let declare = Command::DeclareEmergency { talkgroup: talkgroup("fd-1"), talker, place: String::new() };
+    let Event::EmergencyDeclared { emergency, .. } = desk.order("fire", declare)[0].event else { panic!() };
+    // The tick comes late: the warning is over and help has been called for.
+    assert_eq!(desk.wait_s(5), [Event::CloseWithdrawn { incident }]);
+    assert!(unlinked(&desk.wait_s(300)).is_none());
+    desk.order("fire", Command::ClearEmergency { emergency, reason: String::new() });
+    assert!(unlinked(&desk.wait_s(100)).is_none(), "the host has to ask again");
+    desk.order("police", Command::Close { incident, force: true });
+    assert_eq!(desk.wait_s(60).last(), Some(&Event::Closed { incident }));
+}
+
+/// Police and fire keep a talkgroup of each standing for three days.
+fn standing() -> Desk {
     let mut configured = configuration();
     let agreement = Agreement {
         between: [agency("police"), agency("fire")],
-        talkgroups: [talkgroup("fd-1")].into(),
+        talkgroups: [talkgroup("pd-1"), talkgroup("fd-1")].into(),
         kinds: [].into(),
         direction: Direction::Both,
         answer: Answer::Ask,
         lease_max_s: 86_400,
         recording: false,
         end: Some(at_s(3 * 86_400).wall),
-        standing: [talkgroup("fd-1")].into(),
+        standing: [talkgroup("pd-1"), talkgroup("fd-1")].into(),
     };
     configured.agreements.insert(AgreementId::new("standing").unwrap(), agreement);
-    let mut desk = Desk::new(configured);
+    Desk::new(configured)
+}
+
+#[test]
+fn a_hard_end_that_its_owner_named_is_past_no_renewal() {
+    let mut desk = standing();
     let incident = desk.open("police", &["pd-1"]);
+    desk.order("police", Command::Invite { incident, agency: agency("fire"), note: String::new(), links: vec![] });
+    let request = LinkRequest { hard_end_s: Some(30 * 3600), ..LinkRequest::plain(talkgroup("fd-1")) };
+    desk.order("fire", Command::Accept { incident, links: vec![request] });
+    let mut lived_s = 0;
+    while desk.find("fd-1").is_some() {
+        desk.wait_s(60);
+        lived_s += 60;
+        assert!(lived_s <= 30 * 3600, "a renewal moved the owner's word");
+    }
+    assert!(lived_s > 29 * 3600, "it was renewed up to its hard end, and ended after {lived_s} s");
+}
+
+#[test]
+fn the_hosts_own_link_stands_as_long_as_its_partner_is_in() {
+    let mut desk = standing();
+    let incident = desk.open("police", &["pd-1"]);
+    desk.join("police", incident, "fire", &["fd-1"]);
+    for _ in 0..2 * 1440 {
+        desk.wait_s(60);
+    }
+    assert!(desk.find("pd-1").is_some() && desk.find("fd-1").is_some(), "both stand after two days");
+    desk.order("fire", Command::Leave { incident });
+    for _ in 0..1440 {
+        desk.wait_s(60);
+    }
+    assert!(desk.find("pd-1").is_none(), "with whom it was agreed has gone");
+}
+
+#[test]
+fn a_standing_link_renews_every_day_in_the_name_of_its_agreement() {
+    let mut desk = standing();
+    let incident = desk.open("police", &["pd-2"]);
     desk.join("police", incident, "fire", &["fd-1"]);
     let mut renewals = 0;
     let mut lived_s = 0;

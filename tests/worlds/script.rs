@@ -488,6 +488,7 @@ fn sentence(record: &Recorded) -> Option<String> {
         Event::HostTaken { host, .. } => format!("{host} is host"),
         Event::Left { agency, .. } => format!("{agency} left"),
         Event::Removed { agency, .. } => format!("{agency} was removed"),
+        Event::CloseWithdrawn { .. } => "the incident stays open: an emergency came in between".to_owned(),
         Event::CloseWarned { in_s, .. } => format!("the incident closes in {in_s} s"),
         Event::Closed { .. } => "the incident is closed".into(),
         Event::FloorRevoked { .. } => "the floor is revoked".into(),

@@ -9,15 +9,16 @@ use crate::domain::id::{AgencyId, IncidentId, LinkId};
 use crate::domain::incident::{Actor, Grant, UnlinkCause};
 use crate::domain::refusal::Refusal;
 
-use super::super::state::Patch;
+use super::super::state::{Emergency, Patch};
 use super::super::{plan, sharing};
 use super::Draft;
 
 /// An administrator adopts a file. What ends, ends first, so that nothing narrows only once it is journalled.
 pub(super) fn decide_adopt(draft: &mut Draft<'_>, who: &Principal, wanted: &Configuration) -> Result<(), Refusal> {
     let current = draft.state.configuration.clone();
-    let narrowed = plan::merge(&current, wanted, &|_| false);
-    let adopted = plan::merge(&current, wanted, &|agency| who.agency.as_ref() == Some(agency));
+    let held = plan::hold_emergencies(&draft.state, wanted);
+    let narrowed = plan::merge(&current, &held, &|_| false);
+    let adopted = plan::merge(&current, &held, &|agency| who.agency.as_ref() == Some(agency));
     let mut what: BTreeMap<AgencyId, Vec<String>> = BTreeMap::new();
     for (agencies, line) in plan::differences(&adopted, wanted) {
         for agency in agencies.into_iter().filter(|agency| current.agencies.contains_key(agency)) {
@@ -61,10 +62,17 @@ pub(super) fn decide_confirm(draft: &mut Draft<'_>, agency: &AgencyId, whose: &A
     }
     let proposal = draft.state.proposals.get(agency).cloned();
     let proposal = proposal.ok_or_else(|| Refusal::NothingProposed { agency: agency.clone() })?;
+    let held = plan::hold_emergencies(&draft.state, &proposal.configuration);
+    let kept = |emergency: &Emergency| {
+        proposal.configuration.talkgroups.get(&emergency.talkgroup).is_some_and(|t| t.agency == *agency)
+    };
+    if draft.state.emergencies.values().any(|emergency| emergency.agency == *agency && !kept(emergency)) {
+        return Err(Refusal::EmergencyOpen);
+    }
     draft.push(Stream::Node, Event::ChangeConfirmed { agency: agency.clone() });
     let waiting = draft.state.proposals.clone();
     let current = draft.state.configuration.clone();
-    let merged = plan::merge(&current, &proposal.configuration, &|a| !waiting.contains_key(a));
+    let merged = plan::merge(&current, &held, &|a| !waiting.contains_key(a));
     if merged != *current {
         end_disallowed(draft, &merged);
         draft.push(Stream::Node, Event::ConfigurationAdopted { configuration: Box::new(merged) });
@@ -97,17 +105,6 @@ fn end_disallowed(draft: &mut Draft<'_>, configuration: &Configuration) {
         for agency in incident.members.keys().chain(incident.invitations.keys()).filter(gone).cloned() {
             push(draft, id, Event::Removed { incident: id, agency });
         }
-    }
-    let cleared: Vec<_> = draft
-        .state
-        .emergencies
-        .iter()
-        .filter(|(_, e)| configuration.talkgroups.get(&e.talkgroup).is_none_or(|t| t.agency != e.agency))
-        .map(|(id, e)| (*id, e.agency.clone()))
-        .collect();
-    for (emergency, agency) in cleared {
-        let reason = "its talkgroup is no longer configured".to_owned();
-        draft.push_as(Actor::Reload, Stream::Agency(agency), Event::EmergencyCleared { emergency, reason });
     }
 }
 

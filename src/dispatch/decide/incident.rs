@@ -203,7 +203,7 @@ pub(super) fn decide_close(
     force: bool,
 ) -> Result<(), Refusal> {
     let found = draft.hosted(incident, agency)?;
-    if found.patches.values().any(|patch| draft.state.emergencies_in(patch).next().is_some()) {
+    if draft.state.has_emergency(&found) {
         return Err(Refusal::EmergencyOpen);
     }
     if !in_use_by_others(draft, &found, agency) {

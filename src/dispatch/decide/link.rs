@@ -80,6 +80,7 @@ fn link(
         direction: request.direction,
         audience: audience(draft, agency, &incident, request),
         hard_end,
+        hard_end_named: request.hard_end_s.is_some(),
         not_secure_reason: request.not_secure_reason.clone(),
         shared_incidents: request.shared_incidents,
         signature: None,

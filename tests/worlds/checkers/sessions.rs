@@ -50,6 +50,8 @@ struct Term {
     since: MonoTime,
     end: MonoTime,
     hard_end: MonoTime,
+    /// By the owner: nothing moves it.
+    hard_end_named: bool,
     overtime: bool,
 }
 
@@ -70,6 +72,7 @@ impl Sessions {
                     since: now,
                     end: after(terms.lease, now),
                     hard_end: after(terms.grant.hard_end, now),
+                    hard_end_named: terms.grant.hard_end_named,
                     overtime: false,
                 };
                 if self.ended.contains(&terms.link) || self.leases.insert(terms.link, term).is_some() {
@@ -80,7 +83,10 @@ impl Sessions {
             Event::Extended { link, lease, .. } => {
                 if let Some(term) = self.leases.get_mut(link) {
                     term.end = after(*lease, now);
-                    term.hard_end = term.hard_end.max(term.end);
+                    // Only a standing agreement goes past a hard end, and past none that the owner named.
+                    if !term.hard_end_named && matches!(record.actor, Actor::Agreement(_)) {
+                        term.hard_end = term.hard_end.max(term.end);
+                    }
                     term.overtime = false;
                 }
             }
