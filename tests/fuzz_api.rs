@@ -19,7 +19,7 @@ const CORPUS: [&str; 9] = [
     r#"{"do":"invite","incident":"0123456789abcdefghjkmnpqrs","agency":"fire","note":"please","links":[]}"#,
     r#"{"do":"set_floor","incident":"0123456789abcdefghjkmnpqrs","name":"main","floor":{"mode":"ptt","holders_max":3,"queue_max":0,"hang_ms":500,"talk_limit_ms":60000}}"#,
     r#"{"do":"adjust","link":"0123456789abcdefghjkmnpqrs","direction":"talk","gain":-600,"priority":3}"#,
-    r#"{"do":"admit","link":"0123456789abcdefghjkmnpqrs","agencies":["ems"],"classes":["later_agencies","pstn"],"not_secure_reason":"life"}"#,
+    r#"{"do":"admit","link":"0123456789abcdefghjkmnpqrs","agencies":["ems"],"classes":["later_agencies","recording"],"not_secure_reason":"life"}"#,
     r#"{"do":"declare_emergency","talkgroup":"pd-1","talker":"unit 7","place":"pier 3"}"#,
     r#"{"do":"cut","target":{"agency":"police"}}"#,
     r#"{"do":"restore","target":{"talkgroup":"pd-1"}}"#,

@@ -1,14 +1,17 @@
 //! `crosspatch incident ...`: arguments that become one command each. What they mean is dispatch's business.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 
 use super::client::Client;
 use super::fault::CliFault;
 use super::link::LinkVerb;
 use super::{names, span};
+use crate::dispatch::view::Roster;
 use crate::domain::command::Command;
 use crate::domain::floor::{FloorMode, FloorPolicy};
-use crate::domain::id::{AgencyId, PatchName, TalkgroupId, TemplateId, UserId};
+use crate::domain::id::{AgencyId, IncidentId, PatchName, TalkgroupId, TemplateId, UserId};
 use crate::domain::incident::LinkRequest;
 
 /// Everything about incidents.
@@ -70,6 +73,9 @@ pub(super) enum SessionVerb {
         /// Own talkgroup to link; may be repeated
         #[arg(long, value_name = "TALKGROUP")]
         link: Vec<TalkgroupId>,
+        /// Also what the host proposed, in the nets and directions and with the priorities that it proposed
+        #[arg(long)]
+        proposed: bool,
     },
     /// Decline an invitation
     Decline {
@@ -196,6 +202,18 @@ impl Floor {
     }
 }
 
+/// Links and what an invitation proposes beside them. Whom the host would have admitted beyond those present is the
+/// owner's to tick, talkgroup by talkgroup.
+fn with_proposed(mut links: Vec<LinkRequest>, roster: &Roster, incident: IncidentId) -> Vec<LinkRequest> {
+    let invitation = roster.invitations.iter().find(|invitation| invitation.incident == incident);
+    for proposed in invitation.into_iter().flat_map(|invitation| &invitation.proposed) {
+        if links.iter().all(|link| link.talkgroup != proposed.talkgroup) {
+            links.push(LinkRequest { classes: BTreeSet::new(), ..proposed.clone() });
+        }
+    }
+    links
+}
+
 fn plain(talkgroups: Vec<TalkgroupId>) -> Vec<LinkRequest> {
     talkgroups.into_iter().map(LinkRequest::plain).collect()
 }
@@ -211,8 +229,13 @@ impl SessionVerb {
             SessionVerb::Invite { incident: name, agency, note, propose } => {
                 Command::Invite { incident: incident(name)?, agency, note, links: plain(propose) }
             }
-            SessionVerb::Accept { incident: name, link } => {
+            SessionVerb::Accept { incident: name, link, proposed: false } => {
                 Command::Accept { incident: incident(name)?, links: plain(link) }
+            }
+            SessionVerb::Accept { incident: name, link, proposed: true } => {
+                let roster = client.roster()?;
+                let incident = names::incident_in(&roster, &name)?;
+                Command::Accept { incident, links: with_proposed(plain(link), &roster, incident) }
             }
             SessionVerb::Decline { incident: name, reason } => Command::Decline { incident: incident(name)?, reason },
             SessionVerb::OfferHost { incident: name, to } => Command::OfferHost { incident: incident(name)?, to },

@@ -186,18 +186,12 @@ impl Terms {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Class {
     LaterAgencies,
-    GuestPhones,
-    Pstn,
-    Monitors,
     Recording,
 }
 
 fn classes(given: Vec<Class>) -> BTreeSet<PartyClass> {
     let class = |class| match class {
         Class::LaterAgencies => PartyClass::LaterAgencies,
-        Class::GuestPhones => PartyClass::GuestPhones,
-        Class::Pstn => PartyClass::Pstn,
-        Class::Monitors => PartyClass::Monitors,
         Class::Recording => PartyClass::Recording,
     };
     given.into_iter().map(class).collect()

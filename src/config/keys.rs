@@ -42,11 +42,11 @@ section! {
     SERVER "server", Form::One,
     "The daemon itself: where it keeps its journal, listens and logs. Read at start; none of it is shared with agencies.", "";
     "node": Name => Is(T("crosspatch")),
-        "Name of this daemon in its journal, logs and metrics.";
+        "Name of this daemon in the line of its log that says it is ready.";
     "data_dir": Text(4096) => Is(T("/var/lib/crosspatch")),
         "Folder of the journal. One daemon locks it; a second one refuses to start.";
     "http": Address => Is(T("127.0.0.1:8080")),
-        "Where API, console and metrics are served. Only a loopback address as long as there is no TLS, because tokens travel over it.";
+        "Where API and metrics are served. Only a loopback address as long as there is no TLS, because tokens travel over it.";
     "tls_certificate": Text(4096) => Absent("\"/etc/crosspatch/tls/fullchain.pem\"", "plain HTTP, on loopback only"),
         "Certificate chain in PEM; needs `tls_key`.";
     "tls_key": Text(4096) => Absent("\"/etc/crosspatch/tls/key.pem\"", "plain HTTP, on loopback only"),
@@ -82,7 +82,7 @@ section! {
 section! {
     /// Who may send commands.
     TOKEN "token", Form::Many(1024),
-    "Who may use API, console and command line. One secret each, by exactly one of sha256, env, file or credential; never the secret itself.", "";
+    "Who may use API and command line. One secret each, by exactly one of sha256, env, file or credential; never the secret itself.", "";
     "user": Name => Required("\"police-desk\""),
         "Name in the journal. The same name may have two tokens while one replaces the other.";
     "role": Word(&["observer", "dispatcher", "admin"]) => Required("\"dispatcher\""),
@@ -95,7 +95,7 @@ section! {
         "Environment variable that holds the token.";
     "file": Text(4096) => Instead("\"/etc/crosspatch/tokens/police\"", "sha256"),
         "File that holds the token; a line end after it does not count.";
-    "credential": TEXT => Instead("\"token-police\"", "sha256"),
+    "credential": TEXT => Instead("\"token_police\"", "sha256"),
         "Name of a systemd credential (LoadCredential=) that holds the token.";
 }
 
@@ -116,14 +116,12 @@ section! {
         "A link used this recently is not cut by the end of its lease, and an incident talked in this recently is not simply closed.";
     "floor": Table(&FLOOR) => Is(Empty),
         "How a new patch shares the right to talk.";
-    "audience": List(&Word(&["later_agencies", "guest_phones", "pstn", "monitors", "recording"]), 0, 5) => Is(Texts(&[])),
-        "Kinds of listeners that are admitted unless the owner says otherwise. Empty: each owner ticks them.";
     "incidents_max": Integer(1, 10_000) => Is(N(200)),
-        "Open incidents at once.";
+        "Open incidents at once. A tenth of them is kept for agencies with an open emergency.";
     "patches_per_incident_max": Integer(1, 64) => Is(N(8)),
         "Nets in one incident: command, tactical ones, and some to spare.";
     "links_per_patch_max": Integer(2, 1000) => Is(N(60)),
-        "Talkgroups and parties in one patch.";
+        "Talkgroups in one patch; a tenth, rounded down, is kept for agencies with an open emergency.";
 }
 
 section! {
@@ -181,7 +179,7 @@ section! {
     "priority_max": Integer(0, 255) => Is(N(5)), "Highest priority that a host may set for its links; higher is heard first.";
     "transmit": List(&Ref(Gateway), 0, 16) => Absent("[\"pd-gw-1\"]", "its gateways with role radio, in the file's order"),
         "Gateways that may transmit for it, the preferred one first; exactly one is keyed, the next takes over when it fails. [] only receives.";
-    "talk_limit_s": Integer(1, TALK_LIMIT_MOST_S) => Is(N(60)), "Longest burst of its members.";
+    "talk_limit_s": Integer(1, TALK_LIMIT_MOST_S) => Is(N(60)), "Longest burst of its members; a shorter one of the gateway or the patch counts.";
     "announce": Word(&["tone", "off"]) => Is(T("tone")), "What its own edge hears when it is linked, unlinked or loses a partner.";
     "on_loop": Word(&["isolate", "alarm"]) => Is(T("isolate")),
         "isolate: a leg that is proved to return the audio is muted in one direction for 10 s. alarm: only say so.";
@@ -276,17 +274,17 @@ section! {
 
 section! {
     /// A written agreement.
-    AGREEMENT "agreement", Form::Many(1024), "What two agencies have agreed in writing. An acceptance by agreement is an event like any other.", "";
+    AGREEMENT "agreement", Form::Many(1024), "What two agencies have agreed in writing. Links of its talkgroups in an incident of the other stand under it, by a dispatcher or without one. An acceptance by agreement is an event like any other.", "";
     "id": Id(Agreement) => Required("\"police-fire\""), "Short id.";
     "between": List(&Ref(Agency), 2, 2) => Required("[\"police\", \"fire\"]"), "The two agencies.";
     "talkgroups": List(&Ref(Talkgroup), 1, 256) => Required("[\"pd-1\", \"fd-1\"]"), "Talkgroups of either that it covers.";
     "kinds": List(&Name, 0, 64) => Is(Texts(&[])), "Kinds of incident that it covers; empty covers all.";
-    "direction": Word(&["both", "listen", "talk"]) => Is(T("both")), "Widest direction under it, seen from the linked talkgroup.";
+    "direction": Word(&["both", "listen", "talk"]) => Is(T("both")), "Widest direction of a link under it, seen from the linked talkgroup, whoever makes the link.";
     "answer": Word(&["ask", "yes"]) => Is(T("ask")), "yes: invitations under it are accepted without a dispatcher.";
-    "lease_max_s": Integer(60, YEAR_S) => Is(N(12 * 3600)), "Longest lease under it.";
-    "recording": Switch => Is(On(false)), "Both agree that the other records.";
+    "lease_max_s": Integer(60, YEAR_S) => Is(N(12 * 3600)), "Longest lease that a link under it is made with; without a hard end of its own the link ends then, or renews if it stands.";
+    "recording": Switch => Is(On(false)), "Both agree that the other records: links under it are made with recorders admitted, while nobody but the two is in the incident.";
     "end": Moment => Absent("2027-12-31T23:59:59Z", "it holds until it is taken out"), "When it ends.";
-    "standing": List(&Ref(Talkgroup), 0, 256) => Is(Texts(&[])), "Links of these talkgroups renew daily and are reported daily.";
+    "standing": List(&Ref(Talkgroup), 0, 256) => Is(Texts(&[])), "Links of these talkgroups renew daily while both are in the incident, up to a hard end that their owner named.";
 }
 
 section! {

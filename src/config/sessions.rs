@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::agencies::floor;
 use super::fault::Faults;
 use super::keys::{AGREEMENT, POLICY, TALKGROUP, TEMPLATE};
-use super::read::{Document, Entry, Value, word};
+use super::read::{Document, Entry, Value};
 use crate::domain::configuration::{Agreement, Policy, Template, TemplateLink, TemplatePatch};
 use crate::domain::floor::FloorPolicy;
 use crate::domain::id::{AgencyId, AgreementId, PatchName, TalkgroupId, TemplateId};
@@ -21,7 +21,6 @@ pub(super) fn policy(document: &Document, faults: &mut Faults<'_>) -> Option<Pol
         close_warning_s: entry.integer("close_warning_s")?,
         recent_s: entry.integer("recent_s")?,
         floor: floor(entry.table("floor"))?,
-        audience: entry.texts("audience").into_iter().filter_map(|(text, _)| word(text)).collect(),
         incidents_max: entry.integer("incidents_max")?,
         patches_per_incident_max: entry.integer("patches_per_incident_max")?,
         links_per_patch_max: entry.integer("links_per_patch_max")?,

@@ -3,7 +3,7 @@
 
 use crate::domain::configuration::{Agreement, Answer, Configuration, Patchable, PathClass, Security};
 use crate::domain::id::{AgencyId, AgreementId, IncidentId, TalkgroupId};
-use crate::domain::incident::LinkRequest;
+use crate::domain::incident::{Direction, LinkRequest};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::WallTime;
 
@@ -111,6 +111,25 @@ pub fn standing_yes<'a>(
     })
 }
 
+/// The agreement with the host, if any, that a link of this talkgroup is made under; what it says is the most that may be
+/// given. Refuses a direction that none of them allows.
+pub fn bound<'a>(
+    configuration: &'a Configuration,
+    incident: &'a Incident,
+    owner: &'a AgencyId,
+    (talkgroup, direction): (&TalkgroupId, Direction),
+    now: WallTime,
+) -> Result<Option<&'a Agreement>, Refusal> {
+    let mut covering = agreements(configuration, &incident.host, owner, now)
+        .filter(|(_, agreement)| agreement.talkgroups.contains(talkgroup) && covers_kind(agreement, &incident.kind))
+        .peekable();
+    let Some((id, _)) = covering.peek().copied() else { return Ok(None) };
+    match covering.find(|(_, agreement)| agreement.direction.covers(direction)) {
+        Some((_, agreement)) => Ok(Some(agreement)),
+        None => Err(Refusal::OutOfRange { what: format!("a direction that agreement {id} does not cover") }),
+    }
+}
+
 /// The agreement, if any, that keeps a link of this talkgroup standing: a guest's with the host, the host's with any
 /// member.
 pub fn standing_link<'a>(
@@ -120,9 +139,10 @@ pub fn standing_link<'a>(
     talkgroup: &TalkgroupId,
     now: WallTime,
 ) -> Option<(&'a AgreementId, &'a Agreement)> {
-    let partners = incident.members.keys().filter(|member| {
-        if incident.host == *owner { *member != owner } else { **member == incident.host }
-    });
+    let partners = incident
+        .members
+        .keys()
+        .filter(|member| if incident.host == *owner { *member != owner } else { **member == incident.host });
     partners
         .flat_map(|partner| agreements(configuration, partner, owner, now))
         .find(|(_, agreement)| agreement.standing.contains(talkgroup) && covers_kind(agreement, &incident.kind))

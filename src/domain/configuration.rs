@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::audio::Gain;
 use super::floor::{FloorPolicy, Priority};
 use super::id::{AgencyId, AgreementId, GatewayId, PatchName, PositionId, RfChannelId, TalkgroupId, TemplateId};
-use super::incident::{Direction, PartyClass};
+use super::incident::Direction;
 use super::port::{ExtensionIds, PayloadType, PeerRule, PortRole, ReceiveSpec, TransmitSpec};
 use super::time::WallTime;
 
@@ -272,8 +272,6 @@ pub struct Policy {
     pub recent_s: u32,
     /// Floor of new patches.
     pub floor: FloorPolicy,
-    /// Whether classes of listeners are admitted unless the owner says otherwise.
-    pub audience: BTreeSet<PartyClass>,
     pub incidents_max: u16,
     pub patches_per_incident_max: u16,
     pub links_per_patch_max: u16,
@@ -289,7 +287,6 @@ impl Default for Policy {
             close_warning_s: 60,
             recent_s: 600,
             floor: FloorPolicy::default(),
-            audience: BTreeSet::new(),
             incidents_max: 200,
             patches_per_incident_max: 8,
             links_per_patch_max: 60,

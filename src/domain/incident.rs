@@ -41,10 +41,7 @@ impl Direction {
 pub enum PartyClass {
     /// Agencies that join after this owner accepted.
     LaterAgencies,
-    GuestPhones,
-    Pstn,
-    /// Consoles that only monitor.
-    Monitors,
+    /// Recorders of the agencies in the audience.
     Recording,
 }
 

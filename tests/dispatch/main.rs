@@ -4,6 +4,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at the events it is about")]
 #![expect(clippy::type_complexity, reason = "a table of cases is read where it stands")]
 
+mod agreements;
 mod control;
 mod ears;
 mod life;

@@ -13,7 +13,7 @@ use crosspatch::domain::floor::{FloorMode, FloorPolicy, Priority};
 use crosspatch::domain::id::{
     AgencyId, AgreementId, GatewayId, PatchName, PositionId, RfChannelId, TalkgroupId, TemplateId, UserId,
 };
-use crosspatch::domain::incident::{Direction, PartyClass};
+use crosspatch::domain::incident::Direction;
 use crosspatch::domain::port::{
     GrantSign, Overlap, Pacing, PayloadType, PeerRule, PortRole, ReceiveKeying, ReceiveSpec, TransmitKeying,
     TransmitSpec,
@@ -273,17 +273,13 @@ impl Plan<'_> {
             let id = AgreementId::new("mutual-aid").expect("a plain name");
             self.configuration.agreements.insert(id, paper);
         }
-        self.configuration.policy = Policy {
-            lease_default_s: [120, 1200, 4 * 3600][self.entropy.below(3) as usize],
-            hard_end_default_s: [1800, 12 * 3600][self.entropy.below(2) as usize],
-            audience: if self.entropy.percent(30) {
-                BTreeSet::from([PartyClass::LaterAgencies])
-            } else {
-                BTreeSet::new()
-            },
-            floor: self.draw_floor(),
-            ..Policy::default()
-        };
+        let lease_default_s = [120, 1200, 4 * 3600][self.entropy.below(3) as usize];
+        let hard_end_default_s = [1800, 12 * 3600][self.entropy.below(2) as usize];
+        if self.entropy.percent(30) {
+            self.configuration.agreements.values_mut().for_each(|paper| paper.standing = paper.talkgroups.clone());
+        }
+        self.configuration.policy =
+            Policy { lease_default_s, hard_end_default_s, floor: self.draw_floor(), ..Policy::default() };
     }
 
     fn draw_floor(&mut self) -> FloorPolicy {

@@ -23,8 +23,19 @@ pub(super) fn decide_link(
     incident: IncidentId,
     request: &LinkRequest,
 ) -> Result<(), Refusal> {
-    let actor = draft.actor.clone();
-    link(draft, agency, incident, request, &actor, None)
+    link_proposed(draft, agency, incident, request, Priority::default())
+}
+
+/// The same for a talkgroup that the host proposed with a priority: up to that one the host has spoken.
+pub(super) fn link_proposed(
+    draft: &mut Draft<'_>,
+    agency: &AgencyId,
+    incident: IncidentId,
+    request: &LinkRequest,
+    host_priority: Priority,
+) -> Result<(), Refusal> {
+    let by = draft.actor.clone();
+    link(draft, agency, incident, request, &Word { by, agreement: None, host_priority })
 }
 
 /// An agreement that covers it links a talkgroup for its owner, within its own terms.
@@ -35,7 +46,17 @@ pub(super) fn link_by_agreement(
     request: &LinkRequest,
     (id, agreement): (&AgreementId, &Agreement),
 ) -> Result<(), Refusal> {
-    link(draft, agency, incident, request, &Actor::Agreement(id.clone()), Some(agreement))
+    let by = Actor::Agreement(id.clone());
+    link(draft, agency, incident, request, &Word { by, agreement: Some(agreement), host_priority: request.priority })
+}
+
+/// Who says yes for the owner.
+struct Word<'a> {
+    by: Actor,
+    /// The agreement that says it; else a dispatcher does.
+    agreement: Option<&'a Agreement>,
+    /// The priority that the host has proposed.
+    host_priority: Priority,
 }
 
 fn link(
@@ -43,10 +64,10 @@ fn link(
     agency: &AgencyId,
     incident_id: IncidentId,
     request: &LinkRequest,
-    by: &Actor,
-    agreement: Option<&Agreement>,
+    word: &Word<'_>,
 ) -> Result<(), Refusal> {
     let talkgroup = &request.talkgroup;
+    let configuration = draft.state.configuration.clone();
     let spec = draft.state.talkgroup(talkgroup).ok_or_else(|| no_such(request))?;
     if spec.agency != *agency {
         return Err(Refusal::NotYours { owner: spec.agency.clone() });
@@ -63,7 +84,7 @@ fn link(
     }
     sharing::check(&draft.state, incident_id, &incident, patch, request)?;
     check_gain(request.gain)?;
-    if request.priority > Priority::default() && incident.host != *agency {
+    if request.priority > word.host_priority && incident.host != *agency {
         return Err(Refusal::NotHost { host: incident.host.clone() });
     }
     if request.priority > cap {
@@ -73,12 +94,16 @@ fn link(
         check_text("a reason", reason)?;
     }
     admission::check_links(&draft.state, patch, agency, talkgroup)?;
-    let (lease, hard_end) = term(draft, agency, &incident, request, agreement)?;
+    let agreement = match word.agreement {
+        Some(agreement) => Some(agreement),
+        None => sharing::bound(&configuration, &incident, agency, (talkgroup, request.direction), draft.now.wall)?,
+    };
+    let (lease, hard_end) = term(draft, agency, &incident, request, word, agreement)?;
     let grant = Grant {
         issuer: agency.clone(),
-        by: by.clone(),
+        by: word.by.clone(),
         direction: request.direction,
-        audience: audience(draft, agency, &incident, request),
+        audience: audience(agency, &incident, request, word, agreement),
         hard_end,
         hard_end_named: request.hard_end_s.is_some(),
         not_secure_reason: request.not_secure_reason.clone(),
@@ -95,17 +120,29 @@ fn link(
         grant,
     };
     let event = Event::Linked { incident: incident_id, patch: patch_id, terms: Box::new(terms) };
-    draft.push_as(by.clone(), Stream::Incident(incident_id), event);
+    draft.push_as(word.by.clone(), Stream::Incident(incident_id), event);
     Ok(())
 }
 
-/// Who may hear: whoever is here now, and whom the owner, as host, has itself invited.
-fn audience(draft: &Draft<'_>, agency: &AgencyId, incident: &Incident, request: &LinkRequest) -> Audience {
+/// Who may hear: whoever is here now, and whom the owner, as host, has itself invited; and the classes that its dispatcher
+/// ticks. An agreement to be recorded ticks recorders while nobody but the two of it is here.
+fn audience(
+    agency: &AgencyId,
+    incident: &Incident,
+    request: &LinkRequest,
+    word: &Word<'_>,
+    agreement: Option<&Agreement>,
+) -> Audience {
     let mut agencies: BTreeSet<AgencyId> = incident.members.keys().cloned().collect();
     if incident.host == *agency {
         agencies.extend(incident.invitations.keys().cloned());
     }
-    let classes = request.classes.union(&draft.state.configuration.policy.audience).copied().collect();
+    // What the host proposes to tick is its wish, not the owner's word.
+    let mut classes = if word.agreement.is_some() { BTreeSet::new() } else { request.classes.clone() };
+    let agreed = |agreement: &Agreement| agreement.recording && agencies.iter().all(|a| agreement.between.contains(a));
+    if agreement.is_some_and(agreed) {
+        classes.insert(PartyClass::Recording);
+    }
     Audience { agencies, classes }
 }
 
@@ -115,6 +152,7 @@ fn term(
     agency: &AgencyId,
     incident: &Incident,
     request: &LinkRequest,
+    word: &Word<'_>,
     agreement: Option<&Agreement>,
 ) -> Result<(Lease, Lease), Refusal> {
     let policy = &draft.state.configuration.policy;
@@ -142,7 +180,13 @@ fn term(
         Some(_) => most_s.min(u64::from(policy.hard_end_default_s)),
         None => u64::from(policy.hard_end_default_s),
     };
-    let hard_end_s = request.hard_end_s.map_or(usual_end_s, u64::from).max(lease_s);
+    let hard_end_s = match request.hard_end_s {
+        // A host that proposes names no end beyond what the owner has written.
+        Some(named) if word.agreement.is_some() => u64::from(named).min(most_s),
+        Some(named) => u64::from(named),
+        None => usual_end_s,
+    };
+    let hard_end_s = hard_end_s.max(lease_s);
     Ok((Lease::of(lease_s * 1000, wall), Lease::of(hard_end_s * 1000, wall)))
 }
 
@@ -169,6 +213,10 @@ pub(super) fn decide_adjust(
     let (owns, hosts) = (current.owner == *agency, placed.incident.host == *agency);
     let spoken = if owns { current.grant.direction } else { current.host_direction };
     let direction = direction.unwrap_or(spoken);
+    if owns && !spoken.covers(direction) {
+        let wider = (&current.talkgroup, direction);
+        sharing::bound(&draft.state.configuration, placed.incident, agency, wider, draft.now.wall)?;
+    }
     if !owns && direction != current.host_direction && !current.grant.direction.covers(direction) {
         return Err(Refusal::GrantTooNarrow { link });
     }

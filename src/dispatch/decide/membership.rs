@@ -91,12 +91,14 @@ pub(super) fn decide_accept(
     if found.members.contains_key(agency) {
         return Err(Refusal::AlreadyMember { agency: agency.clone() });
     }
-    if !found.invitations.contains_key(agency) {
+    let Some(invitation) = found.invitations.get(agency) else {
         return Err(Refusal::NotInvited { agency: agency.clone() });
-    }
+    };
     draft.push_in(incident, Event::Accepted { incident, agency: agency.clone(), by: None });
     for request in links {
-        link::decide_link(draft, agency, incident, request)?;
+        let proposed = invitation.proposed.iter().find(|proposed| proposed.talkgroup == request.talkgroup);
+        let host_priority = proposed.map(|proposed| proposed.priority).unwrap_or_default();
+        link::link_proposed(draft, agency, incident, request, host_priority)?;
     }
     Ok(())
 }
