@@ -1,14 +1,15 @@
 //! A changed file as a plan: what of it acts now, what waits for whose yes, and the lines that say so.
 //!
 //! What narrows acts at once. What lets others do more with an agency's resource (a softer security, another peer, a
-//! new gateway on its talkgroup, a wider agreement) waits until that agency confirms. Everything else just changes.
+//! new gateway on its talkgroup, a wider agreement, a longer lease by default) waits until that agency confirms. Everything else just changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use crate::domain::configuration::{
-    Agency, Agreement, Answer, Configuration, Gateway, GatewayKind, OnLoss, Patchable, Talkgroup,
+    Agency, Agreement, Answer, Configuration, Gateway, GatewayKind, GatewayPort, OnLoop, OnLoss, Patchable, Policy,
+    RtpGateway, Talkgroup,
 };
 use crate::domain::event::{Event, Recorded};
 use crate::domain::id::{AgencyId, TalkgroupId};
@@ -24,6 +25,9 @@ pub fn merge(current: &Configuration, wanted: &Configuration, confirmed: &dyn Fn
         if let Some(before) = current.agencies.get(id).filter(|before| asks(id) && loosens_position(before, agency)) {
             agency.responsible.clone_from(&before.responsible);
         }
+    }
+    if current.agencies.keys().any(asks) {
+        keep_shorter(&current.policy, &mut merged.policy);
     }
     merged.talkgroups.retain(|id, talkgroup| match current.talkgroups.get(id) {
         Some(before) if before.agency != talkgroup.agency && asks(&before.agency) => {
@@ -155,18 +159,80 @@ fn loosens_position(before: &Agency, after: &Agency) -> bool {
     }
 }
 
+/// Every key of a talkgroup is judged here: a new one does not compile until it is.
 fn keep_narrower(before: &Talkgroup, talkgroup: &mut Talkgroup) {
-    talkgroup.security = talkgroup.security.max(before.security);
+    let Talkgroup {
+        security,
+        patchable,
+        priority_max,
+        transmit,
+        on_loop,
+        idle_unlink_s,
+        // Its agency is looked at before; the others let nobody else do more.
+        agency: _,
+        name: _,
+        coverage: _,
+        talk_limit_ms: _,
+        announce: _,
+        floor: _,
+    } = talkgroup;
+    *security = (*security).max(before.security);
     if before.patchable == Patchable::Never {
-        talkgroup.patchable = Patchable::Never;
+        *patchable = Patchable::Never;
     }
-    talkgroup.priority_max = talkgroup.priority_max.min(before.priority_max);
+    *priority_max = (*priority_max).min(before.priority_max);
+    transmit.retain(|gateway| before.transmit.contains(gateway));
+    if before.on_loop == OnLoop::Isolate {
+        *on_loop = OnLoop::Isolate;
+    }
+    let never = |s: u32| if s == 0 { u32::MAX } else { s };
+    if never(*idle_unlink_s) > never(before.idle_unlink_s) {
+        *idle_unlink_s = before.idle_unlink_s;
+    }
 }
 
+/// Whether others can hear or speak through it who could not before: another peer, network or interface, another place,
+/// or another role, as a recorder stands behind a tick of its own.
 fn widens_gateway(before: &Gateway, after: &Gateway) -> bool {
-    let (GatewayKind::Rtp(old), GatewayKind::Rtp(new)) = (&before.kind, &after.kind);
-    let opens = new.accept_open_network && !old.accept_open_network;
-    before.agency != after.agency || before.talkgroup != after.talkgroup || old.peer != new.peer || opens
+    let Gateway { agency, talkgroup, kind: GatewayKind::Rtp(new), port } = after;
+    let RtpGateway { local, peer, accept_open_network, rtcp_timeout_s: _ } = new;
+    let GatewayPort {
+        role,
+        rf_channel: _,
+        payloads: _,
+        events: _,
+        extension: _,
+        receive: _,
+        transmit: _,
+        trim: _,
+        level: _,
+        alias: _,
+        packets_per_second_max: _,
+    } = port;
+    let GatewayKind::Rtp(old) = &before.kind;
+    let moves = before.agency != *agency || before.talkgroup != *talkgroup || before.port.role != *role;
+    let opens = *accept_open_network && !old.accept_open_network;
+    moves || opens || old.peer != *peer || old.local.ip() != local.ip()
+}
+
+/// What the house says to leases that their owners did not name: the shorter of both.
+fn keep_shorter(before: &Policy, policy: &mut Policy) {
+    let Policy {
+        lease_default_s,
+        hard_end_default_s,
+        lease_max_s,
+        // Rings, warnings, floors and room are the host's own.
+        ring_s: _,
+        close_warning_s: _,
+        recent_s: _,
+        floor: _,
+        incidents_max: _,
+        patches_per_incident_max: _,
+        links_per_patch_max: _,
+    } = policy;
+    *lease_default_s = (*lease_default_s).min(before.lease_default_s);
+    *hard_end_default_s = (*hard_end_default_s).min(before.hard_end_default_s);
+    *lease_max_s = (*lease_max_s).min(before.lease_max_s);
 }
 
 /// What two versions of an agreement both say; none if they have nothing in common.
@@ -218,7 +284,9 @@ fn concerned(section: &str, id: &str, before: &Configuration, after: &Configurat
                 let found = configuration.agreements.iter().find(|(a, _)| a.as_str() == id);
                 agencies.extend(found.into_iter().flat_map(|(_, agreement)| agreement.between.clone()));
             }
-            // Templates and policy are the host's.
+            // Leases that nobody named are given in every agency's name.
+            "policy" if LEASES.contains(&id) => agencies.extend(configuration.agencies.keys().cloned()),
+            // Templates and the rest of the policy are the host's.
             _ => {}
         }
     }
@@ -250,5 +318,7 @@ fn short(value: &Value) -> String {
     }
 }
 
-/// So much of a value stands in a line (characters).
+/// Keys of the policy that widen what owners give.
+const LEASES: [&str; 3] = ["lease_default_s", "hard_end_default_s", "lease_max_s"];
+/// So much of a value stands in a line [characters].
 const SHOWN_MAX: usize = 80;

@@ -4,12 +4,12 @@ use crosspatch::dispatch::plan;
 use crosspatch::dispatch::routes::compile;
 use crosspatch::domain::audio::Gain;
 use crosspatch::domain::command::Command;
-use crosspatch::domain::configuration::{Agreement, Answer, Configuration, Patchable, Security};
+use crosspatch::domain::configuration::{Agreement, Answer, Configuration, GatewayKind, OnLoop, Patchable, Security};
 use crosspatch::domain::event::{Alarm, Event, Recorded, Stream};
 use crosspatch::domain::floor::Priority;
 use crosspatch::domain::id::*;
 use crosspatch::domain::incident::{Actor, Direction, LinkRequest, UnlinkCause};
-use crosspatch::domain::port::PeerRule;
+use crosspatch::domain::port::{PeerRule, PortRole};
 use crosspatch::domain::refusal::Refusal;
 
 use crate::rig::*;
@@ -44,7 +44,26 @@ fn what_others_could_do_more_waits_for_its_owner() {
     type Change = fn(&mut Configuration);
     let secure: Change = |c| c.talkgroups.get_mut(&talkgroup("fd-1")).unwrap().security = Security::Secure;
     let never: Change = |c| c.talkgroups.get_mut(&talkgroup("fd-1")).unwrap().patchable = Patchable::Never;
-    let cases: [(&str, Change, Change); 5] = [
+    let recorder: Change = |c| c.gateways.get_mut(&gateway("gw-fd-1")).unwrap().port.role = PortRole::Recorder;
+    let idle: Change = |c| c.talkgroups.get_mut(&talkgroup("fd-1")).unwrap().idle_unlink_s = 900;
+    let silent: Change = |c| c.talkgroups.get_mut(&talkgroup("fd-1")).unwrap().transmit.clear();
+    let cases: [(&str, Change, Change); 10] = [
+        ("a recorder becomes a radio", recorder, |_| {}),
+        ("idle links stay", idle, |_| {}),
+        ("a gateway transmits", silent, |_| {}),
+        (
+            "loops are only alarmed",
+            |_| {},
+            |c| c.talkgroups.get_mut(&talkgroup("fd-1")).unwrap().on_loop = OnLoop::Alarm,
+        ),
+        (
+            "another interface",
+            |_| {},
+            |c| {
+                let GatewayKind::Rtp(rtp) = &mut c.gateways.get_mut(&gateway("gw-fd-1")).unwrap().kind;
+                rtp.local.set_ip([127, 0, 0, 2].into());
+            },
+        ),
         ("softer security", secure, |_| {}),
         ("patchable again", never, |_| {}),
         ("a higher cap", |_| {}, |c| c.talkgroups.get_mut(&talkgroup("fd-1")).unwrap().priority_max.0 += 1),
@@ -52,8 +71,7 @@ fn what_others_could_do_more_waits_for_its_owner() {
             "another peer",
             |_| {},
             |c| {
-                let crosspatch::domain::configuration::GatewayKind::Rtp(rtp) =
-                    &mut c.gateways.get_mut(&gateway("gw-fd-1")).unwrap().kind;
+                let GatewayKind::Rtp(rtp) = &mut c.gateways.get_mut(&gateway("gw-fd-1")).unwrap().kind;
                 rtp.peer = PeerRule::Static(([127, 0, 0, 1], 9).into());
             },
         ),
@@ -78,6 +96,22 @@ fn what_others_could_do_more_waits_for_its_owner() {
         desk.order("fire", Command::ConfirmChange { agency: agency("fire") });
         assert_eq!(*desk.state.configuration, wanted, "{what}");
     }
+}
+
+#[test]
+fn longer_leases_for_whom_names_none_need_every_agency() {
+    let mut desk = Desk::new(configuration());
+    let before = desk.state.configuration.clone();
+    let wanted = changed(|c| c.policy.hard_end_default_s = 48 * 3600);
+    let events = adopt(&mut desk, wanted.clone());
+    assert_eq!(events.iter().filter(|e| matches!(e, Event::ChangeProposed { .. })).count(), 3, "{events:?}");
+    for of in ["police", "fire", "ems"] {
+        assert_eq!(desk.state.configuration, before, "{of} has not said yes");
+        desk.order(of, Command::ConfirmChange { agency: agency(of) });
+    }
+    assert_eq!(*desk.state.configuration, wanted);
+    let shorter = changed(|c| c.policy.hard_end_default_s = 3600 * 8);
+    assert!(matches!(adopt(&mut desk, shorter)[..], [Event::ConfigurationAdopted { .. }]), "what narrows acts at once");
 }
 
 #[test]
@@ -148,11 +182,8 @@ fn a_file_takes_no_talkgroup_away_while_its_emergency_is_open() {
         })
     };
     let mut desk = Desk::new(configuration());
-    let declare = Command::DeclareEmergency {
-        talkgroup: talkgroup("fd-1"),
-        talker: Default::default(),
-        place: String::new(),
-    };
+    let declare =
+        Command::DeclareEmergency { talkgroup: talkgroup("fd-1"), talker: Default::default(), place: String::new() };
     let Event::EmergencyDeclared { emergency, .. } = desk.order("fire", declare)[0].event else { panic!() };
     let events = adopt(&mut desk, without());
     assert!(events.iter().all(|e| !matches!(e, Event::EmergencyCleared { .. })), "{events:?}");
