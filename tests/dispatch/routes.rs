@@ -17,6 +17,18 @@ fn linked() -> Desk {
     desk
 }
 
+#[test]
+fn of_gateway_and_talkgroup_the_shorter_talk_limit_counts() {
+    for (talkgroup_ms, gateway_ms, counts_ms) in [(20_000, 60_000, 20_000), (60_000, 20_000, 20_000)] {
+        let mut configured = configuration();
+        configured.talkgroups.get_mut(&talkgroup("em-1")).unwrap().talk_limit_ms = talkgroup_ms;
+        configured.gateways.get_mut(&gateway("gw-em-1")).unwrap().port.receive.talk_limit_ms = gateway_ms;
+        let table = compile(&Desk::new(configured).state, 2);
+        let spec = table.ports.iter().find(|spec| spec.port == port("gw-em-1")).unwrap();
+        assert_eq!(spec.receive.talk_limit_ms, counts_ms);
+    }
+}
+
 /// What a shard has after these orders, done naively.
 fn obey(table: &mut RouteTable, orders: &[Order]) {
     fn put<T, I: PartialEq>(list: &mut Vec<T>, item: T, id: impl Fn(&T) -> I) {

@@ -33,7 +33,11 @@ pub fn compile(state: &State, shards: u8) -> RouteTable {
     let homes = Homes::of(configuration, shards);
     let mut table = RouteTable::default();
     for (id, gateway) in &configuration.gateways {
-        table.ports.push(port_spec(PortId::of_gateway(id), gateway, homes.of_talkgroup(&gateway.talkgroup)));
+        let mut port = port_spec(PortId::of_gateway(id), gateway, homes.of_talkgroup(&gateway.talkgroup));
+        // Of gateway, talkgroup and patch the shortest counts; the patch's is its floor's.
+        let members_ms = configuration.talkgroups.get(&gateway.talkgroup).map_or(u32::MAX, |t| t.talk_limit_ms);
+        port.receive.talk_limit_ms = port.receive.talk_limit_ms.min(members_ms);
+        table.ports.push(port);
     }
     for (talkgroup, spec) in &configuration.talkgroups {
         let transmit = spec.transmit.iter().map(PortId::of_gateway).collect();
