@@ -13,6 +13,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crosspatch::domain::command::Command;
 use crosspatch::{api, config};
 use serde_json::Value;
 use stage::{ADMIN, EMS, FIRE, POLICE, Stage};
@@ -306,6 +307,15 @@ fn the_description_is_whole_and_every_page_of_it_is_there() {
         let answer = if get { stage.get(POLICE, &path) } else { stage.post(POLICE, &path, "{") };
         assert!(!answer.text.contains("no such route") && answer.status != 405, "{path}: {answer:?}");
     }
+}
+
+/// A file is checked before it is adopted; a value out of a request is not.
+#[test]
+fn no_configuration_is_adopted_that_is_not_the_daemons_own_file() {
+    let stage = Stage::new();
+    let adopt = Command::Adopt { configuration: Box::default() };
+    let answer = stage.post(ADMIN, "/api/v1/commands", &serde_json::to_string(&adopt).unwrap());
+    assert!(answer.status == 400 && answer.text.contains("/api/v1/reload"), "{answer:?}");
 }
 
 fn collect_references(value: &Value, references: &mut Vec<String>) {

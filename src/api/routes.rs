@@ -117,6 +117,12 @@ pub(super) async fn command(
     body: Result<Bytes, BytesRejection>,
 ) -> Answered<Answer> {
     let command = orders::command_from(&read(body)?).map_err(ApiFault::Bad)?;
+    if matches!(command, Command::Adopt { .. }) {
+        return Err(ApiFault::Bad(
+            "A configuration is adopted from the daemon's file, which is checked first: POST /api/v1/reload."
+                .to_owned(),
+        ));
+    }
     ask(&door, command, principal, &headers).await.map(Json)
 }
 
