@@ -1,7 +1,6 @@
 //! Generated worlds: the real cores, everything else invented, every promise watched.
 //!
-//! `SEED=17 cargo nextest run --test simulation a_seed_replays --no-capture` replays one, `SEED=0..1024` many;
-//! `STEPS=` lengthens them.
+//! `./dev sim --seed 17` replays one; `--steps` lengthens it. `SEED=0..1024` replays many.
 //!
 //! | law | what it promises | checker | faults that it catches |
 //! |---|---|---|---|
@@ -163,17 +162,18 @@ fn assert_known(lives: &[Life]) {
 fn assert_clean(lives: &[Life]) {
     let broken: Vec<Life> = lives.iter().filter(|life| !life.findings.is_clean()).cloned().collect();
     let report = told(&broken[..broken.len().min(12)]);
-    let replay = "SEED=... cargo nextest run --test simulation a_seed_replays --no-capture";
-    assert!(broken.is_empty(), "{} of {} worlds broke a promise:\n{report}  {replay}", broken.len(), lives.len());
+    assert!(broken.is_empty(), "{} of {} worlds broke a promise:\n{report}", broken.len(), lives.len());
 }
 
 /// What was broken, a line for each world and law.
 fn told(lives: &[Life]) -> String {
     let mut report = String::new();
-    for (life, violation) in lives.iter().flat_map(|life| life.findings.first.values().map(move |first| (life, first)))
-    {
-        let ms = violation.at.as_millis();
-        writeln!(report, "seed {} at {ms} ms, {:?}: {}", life.seed, violation.law, violation.what).expect("fits");
+    for life in lives {
+        for violation in life.findings.first.values() {
+            let ms = violation.at.as_millis();
+            writeln!(report, "seed {} at {ms} ms, {:?}: {}", life.seed, violation.law, violation.what).expect("fits");
+        }
+        writeln!(report, "  ./dev sim --seed {} --steps {}", life.seed, steps()).expect("fits");
     }
     report
 }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crosspatch::domain::event::{Alarm, Event, Recorded};
-use crosspatch::domain::id::{AgencyId, BurstId, EmergencyId, LinkId, PatchId, TalkgroupId};
-use crosspatch::domain::incident::{Actor, Lease, UnlinkCause};
+use crosspatch::domain::id::{AgencyId, BurstId, EmergencyId, IncidentId, LinkId, PatchId, TalkgroupId};
+use crosspatch::domain::incident::{Actor, Audience, Lease, LinkTerms, PartyClass, UnlinkCause};
 use crosspatch::domain::time::MonoTime;
 
 use super::bursts::Bursts;
@@ -44,10 +44,11 @@ pub struct SessionCounts {
 
 #[derive(Debug)]
 struct Term {
+    incident: IncidentId,
     patch: PatchId,
     talkgroup: TalkgroupId,
     owner: AgencyId,
-    since: MonoTime,
+    audience: Audience,
     end: MonoTime,
     hard_end: MonoTime,
     /// By the owner: nothing moves it.
@@ -59,27 +60,7 @@ impl Sessions {
     /// Dispatch decided this now; it may not be on disk yet.
     pub fn decided(&mut self, record: &Recorded, bursts: &Bursts, recent_ms: u64, now: MonoTime, found: &mut Findings) {
         match &record.event {
-            Event::Linked { patch, terms, .. } => {
-                self.happened.links += 1;
-                let owner = terms.grant.issuer.clone();
-                self.count_consent(&terms.talkgroup, *patch, terms.grant.shared_incidents);
-                // What an earlier link of it was used for is no use of this one.
-                self.used.remove(&(*patch, terms.talkgroup.clone()));
-                let term = Term {
-                    patch: *patch,
-                    talkgroup: terms.talkgroup.clone(),
-                    owner,
-                    since: now,
-                    end: after(terms.lease, now),
-                    hard_end: after(terms.grant.hard_end, now),
-                    hard_end_named: terms.grant.hard_end_named,
-                    overtime: false,
-                };
-                if self.ended.contains(&terms.link) || self.leases.insert(terms.link, term).is_some() {
-                    found.broken(Law::Closes, now, || format!("{:?} was linked twice", terms.link));
-                }
-                self.check_audience(record, now, found);
-            }
+            Event::Linked { incident, patch, terms } => self.linked(*incident, *patch, terms, now, found),
             Event::Extended { link, lease, .. } => {
                 if let Some(term) = self.leases.get_mut(link) {
                     term.end = after(*lease, now);
@@ -88,6 +69,12 @@ impl Sessions {
                         term.hard_end = term.hard_end.max(term.end);
                     }
                     term.overtime = false;
+                }
+            }
+            Event::Admitted { link, agencies, classes, .. } => {
+                if let Some(term) = self.leases.get_mut(link) {
+                    term.audience.agencies.extend(agencies.iter().cloned());
+                    term.audience.classes.extend(classes);
                 }
             }
             Event::OvertimeBegan { link, .. } => {
@@ -175,6 +162,32 @@ impl Sessions {
         self.emergencies.keys()
     }
 
+    fn linked(&mut self, incident: IncidentId, patch: PatchId, terms: &LinkTerms, now: MonoTime, found: &mut Findings) {
+        self.happened.links += 1;
+        let owner = terms.grant.issuer.clone();
+        self.count_consent(&terms.talkgroup, incident, terms.grant.shared_incidents);
+        self.count_excluded(patch, &owner);
+        // What an earlier link of it was used for is no use of this one.
+        self.used.remove(&(patch, terms.talkgroup.clone()));
+        let term = Term {
+            incident,
+            patch,
+            talkgroup: terms.talkgroup.clone(),
+            owner,
+            audience: terms.grant.audience.clone(),
+            end: after(terms.lease, now),
+            hard_end: after(terms.grant.hard_end, now),
+            hard_end_named: terms.grant.hard_end_named,
+            overtime: false,
+        };
+        if self.ended.contains(&terms.link) || self.leases.insert(terms.link, term).is_some() {
+            found.broken(Law::Closes, now, || format!("{:?} was linked twice", terms.link));
+        }
+        if terms.grant.hard_end.remaining_ms < terms.lease.remaining_ms {
+            found.broken(Law::Leases, now, || format!("{:?} has a lease past its hard end", terms.link));
+        }
+    }
+
     fn unlinked(
         &mut self,
         link: LinkId,
@@ -239,20 +252,20 @@ impl Sessions {
     }
 
     /// A talkgroup in a second incident, and whether its owner said yes to that.
-    fn count_consent(&mut self, talkgroup: &TalkgroupId, patch: PatchId, shared: bool) {
-        let elsewhere = self.leases.values().any(|term| term.talkgroup == *talkgroup && term.patch != patch);
+    fn count_consent(&mut self, talkgroup: &TalkgroupId, incident: IncidentId, shared: bool) {
+        let elsewhere = self.leases.values().any(|term| term.talkgroup == *talkgroup && term.incident != incident);
         self.happened.second_consents += u64::from(elsewhere && shared);
     }
 
-    /// An audience holds who was there, and nobody who was not.
-    fn check_audience(&mut self, record: &Recorded, now: MonoTime, found: &mut Findings) {
-        let Event::Linked { patch, terms, .. } = &record.event else { return };
-        let before = self.leases.values().filter(|term| term.patch == *patch && term.since < now);
-        let excluded = before.filter(|term| term.owner != terms.grant.issuer).count();
-        self.happened.later_joiners_excluded += u64::from(excluded > 0 && terms.grant.audience.classes.is_empty());
-        if terms.grant.hard_end.remaining_ms < terms.lease.remaining_ms {
-            found.broken(Law::Leases, now, || format!("{:?} has a lease past its hard end", terms.link));
-        }
+    /// Somebody is linked whom a link that was there before does not admit.
+    fn count_excluded(&mut self, patch: PatchId, who: &AgencyId) {
+        let excludes = |term: &Term| {
+            term.owner != *who
+                && !term.audience.agencies.contains(who)
+                && !term.audience.classes.contains(&PartyClass::LaterAgencies)
+        };
+        let excluded = self.leases.values().any(|term| term.patch == patch && excludes(term));
+        self.happened.later_joiners_excluded += u64::from(excluded);
     }
 }
 
