@@ -33,6 +33,7 @@ use verbs::{ConfirmVerb, CutArguments, Verb};
 
 use crate::dispatch::control::Answer;
 use crate::domain::command::Command;
+use crate::domain::id::PositionId;
 
 /// Joins agencies' radios across incidents
 #[derive(Debug, Parser)]
@@ -116,8 +117,24 @@ fn perform(verb: Verb, target: &Target, json: bool, out: &mut dyn Write) -> Resu
             let incident = names::incident(&client, &incident)?;
             ask(&client, &Command::Revoke { incident, name: patch, burst }, json)
         }
-        Verb::Beat { position } => ask(&Client::new(target)?, &Command::Beat { position }, json),
+        Verb::Beat { position, every: None } => ask(&Client::new(target)?, &Command::Beat { position }, json),
+        Verb::Beat { position, every: Some(s) } => {
+            let client = Client::new(target)?;
+            ask(&client, &Command::Beat { position: position.clone() }, json)?;
+            beat_on(&client, &position, Duration::from_secs(s.into()), json)
+        }
         Verb::Confirm(verb) => confirm(verb, &Client::new(target)?, json),
+    }
+}
+
+/// Beats until it is interrupted. Whatever goes wrong later is told and tried again: a daemon that restarts, or a journal
+/// that fails, must not leave an occupied chair without its sign of life.
+fn beat_on(client: &Client, position: &PositionId, every: Duration, json: bool) -> ! {
+    loop {
+        std::thread::sleep(every);
+        if let Err(fault) = ask(client, &Command::Beat { position: position.clone() }, json) {
+            let _ = writeln!(std::io::stderr(), "{}", fault.text(json));
+        }
     }
 }
 

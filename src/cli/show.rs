@@ -94,6 +94,17 @@ fn body(incident: &IncidentView) -> String {
     if let Some(seconds) = incident.closes_in_s {
         let _ = writeln!(text, "Closes   in {}", words(seconds));
     }
+    for shift in &incident.hand_overs {
+        let _ = writeln!(
+            text,
+            "Shift    {} to {} of {}, {}: {}",
+            shift.from,
+            shift.to,
+            shift.agency,
+            moment(shift.at),
+            shift.note
+        );
+    }
     incident.patches.iter().for_each(|net| text.push_str(&patch(net)));
     text
 }
@@ -217,7 +228,8 @@ fn emergencies(roster: &Roster) -> String {
 }
 
 fn talkgroups(talkgroups: &[TalkgroupView]) -> String {
-    let mut table = Table::new(&["talkgroup", "name", "agency", "gateway", "state", "proven", "listens on", "peer"]);
+    let mut table =
+        Table::new(&["talkgroup", "name", "agency", "coverage", "gateway", "state", "proven", "listens on", "peer"]);
     for talkgroup in talkgroups {
         let mark = match (talkgroup.cut, talkgroup.security) {
             (true, _) => " (CUT)",
@@ -227,7 +239,8 @@ fn talkgroups(talkgroups: &[TalkgroupView]) -> String {
         let (id, name) = (talkgroup.talkgroup.to_string(), format!("{}{mark}", talkgroup.name));
         if talkgroup.gateways.is_empty() {
             let none = || String::new();
-            table.row([id, name, talkgroup.agency.to_string(), "none".to_owned(), none(), none(), none(), none()]);
+            let (agency, coverage) = (talkgroup.agency.to_string(), talkgroup.coverage.clone());
+            table.row([id, name, agency, coverage, "none".to_owned(), none(), none(), none(), none()]);
             continue;
         }
         for (at, gateway) in talkgroup.gateways.iter().enumerate() {
@@ -244,6 +257,7 @@ fn talkgroups(talkgroups: &[TalkgroupView]) -> String {
                 first(&id),
                 first(&name),
                 first(talkgroup.agency.as_str()),
+                first(&talkgroup.coverage),
                 gateway.gateway.to_string(),
                 format!("{}{}", life(gateway.life), if gateway.talking { ", talks" } else { "" }),
                 proven.to_owned(),

@@ -110,6 +110,9 @@ pub(super) enum Verb {
     Beat {
         /// Position of the configuration
         position: PositionId,
+        /// Say it again after each so long, until Ctrl-C; a third of its heartbeat_s is right
+        #[arg(long, value_name = "TIME", value_parser = super::span::parse_s)]
+        every: Option<u32>,
     },
     /// Confirm what the daemon cannot know by itself
     #[command(subcommand)]

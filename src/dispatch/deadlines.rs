@@ -199,6 +199,9 @@ fn obsolete_at(state: &State, live: &Live, alarm: &Alarm) -> Option<MonoTime> {
             };
             gone(!open.is_some_and(waits))
         }
+        Alarm::Overtime { link, .. } => {
+            gone(state.find_link(*link).is_none_or(|placed| placed.link.overtime.is_none()))
+        }
         Alarm::PositionLost { agency } => {
             gone(state.configuration.agencies.get(agency).is_none_or(|a| a.responsible.is_none()))
         }
@@ -254,7 +257,13 @@ fn act_on_link(state: &State, placed: &PlacedLink<'_>, reason: &Reason, now: Now
         Reason::StandingRenewal(_) => return renew(state, placed, now),
         Reason::ExpiryWarning(_, left_s) => Event::ExpiryWarned { incident, link, left_s: *left_s },
         Reason::LeaseOver(_) if is_held(state, placed) || needed_until(state, placed) > now.mono => {
-            Event::OvertimeBegan { incident, link }
+            let alarm = Alarm::Overtime { incident, link };
+            let raised = (!state.alarms.contains(&alarm)).then(|| Event::AlarmRaised { alarm });
+            let raised = raised.map(|event| timer(Stream::Node, event, now));
+            return [in_incident(incident, Event::OvertimeBegan { incident, link }, now)]
+                .into_iter()
+                .chain(raised)
+                .collect();
         }
         Reason::LeaseOver(_) | Reason::OvertimeOver(_) => unlink(UnlinkCause::Expired),
         Reason::OvertimeMinute(_) => {

@@ -11,7 +11,8 @@ use crate::domain::time::Now;
 
 use super::partings;
 use super::state::{
-    Emergency, Incident, Invitation, Isolation, Link, Member, Overtime, Patch, Position, Proposal, State, Talking, Term,
+    Emergency, HandOver, Incident, Invitation, Isolation, Link, Member, Overtime, Patch, Position, Proposal, State,
+    Talking, Term,
 };
 
 /// Applies one event, live or replayed alike.
@@ -21,9 +22,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded) {
         state.rebase(at);
         state.epoch = *epoch;
     }
-    if at.mono >= state.known.mono {
-        state.known = at;
-    }
+    state.known = if at.mono >= state.known.mono { at } else { state.known };
     partings::note(state, recorded);
     match &recorded.event {
         Event::Started { .. } | Event::Stopped => {}
@@ -122,7 +121,7 @@ fn evolve_incident(state: &mut State, event: &Event, recorded: &Recorded) {
         }),
         Event::Accepted { incident, agency, by } => with(state, *incident, |i| {
             i.invitations.remove(agency);
-            i.members.insert(agency.clone(), Member { since: at, by: by.clone(), dispatcher: None });
+            i.members.insert(agency.clone(), Member { since: at, by: by.clone(), hand_over: None });
         }),
         Event::Declined { incident, agency, .. } => with(state, *incident, |i| {
             i.invitations.remove(agency);
@@ -132,9 +131,10 @@ fn evolve_incident(state: &mut State, event: &Event, recorded: &Recorded) {
             i.host = host.clone();
             i.offered = None;
         }),
-        Event::HandedOver { incident, agency, to, .. } => with(state, *incident, |i| {
+        Event::HandedOver { incident, agency, from, to, note, .. } => with(state, *incident, |i| {
             if let Some(member) = i.members.get_mut(agency) {
-                member.dispatcher = Some(to.clone());
+                let (from, to, note) = (from.clone(), to.clone(), note.clone());
+                member.hand_over = Some(HandOver { from, to, note, at });
             }
         }),
         Event::Left { incident, agency } | Event::Removed { incident, agency } => with(state, *incident, |i| {
@@ -330,7 +330,7 @@ fn opened(event: &Event, at: Now) -> Option<Incident> {
             lease_s: *lease_s,
             opened: at,
             first: patches.first()?.patch,
-            members: [(host.clone(), Member { since: at, by: None, dispatcher: None })].into(),
+            members: [(host.clone(), Member { since: at, by: None, hand_over: None })].into(),
             invitations: BTreeMap::new(),
             patches: patches.iter().map(|opened| (opened.patch, empty_patch(opened))).collect(),
             closing: None,

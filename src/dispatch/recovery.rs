@@ -134,8 +134,11 @@ fn each_incident_moment(incident: &mut Incident, visit: &mut dyn FnMut(Moment<'_
         closing,
     } = incident;
     visit(Moment::Past(opened));
-    for Member { since, by: _, dispatcher: _ } in members.values_mut() {
+    for Member { since, by: _, hand_over } in members.values_mut() {
         visit(Moment::Past(since));
+        if let Some(hand_over) = hand_over {
+            visit(Moment::Past(&mut hand_over.at));
+        }
     }
     for Invitation { by: _, at, note: _, proposed: _, escalated: _ } in invitations.values_mut() {
         visit(Moment::Past(at));

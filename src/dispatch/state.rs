@@ -88,8 +88,19 @@ pub struct Member {
     pub since: Now,
     /// The agreement that said yes for it.
     pub by: Option<AgreementId>,
-    /// Who took the last hand-over.
-    pub dispatcher: Option<UserId>,
+    /// Its last shift change.
+    #[serde(default)]
+    pub hand_over: Option<HandOver>,
+}
+
+/// What one shift told the next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HandOver {
+    pub from: UserId,
+    /// A name as people say it: nobody checks that it has a token.
+    pub to: UserId,
+    pub note: String,
+    pub at: Now,
 }
 
 /// An invitation without an answer.

@@ -12,7 +12,7 @@ use crate::domain::configuration::{PathClass, Security};
 use crate::domain::event::Alarm;
 use crate::domain::floor::{FloorPolicy, Priority};
 use crate::domain::id::{
-    AgencyId, BurstId, EmergencyId, GatewayId, IncidentId, LinkId, PatchName, PortId, TalkgroupId,
+    AgencyId, BurstId, EmergencyId, GatewayId, IncidentId, LinkId, PatchName, PortId, TalkgroupId, UserId,
 };
 use crate::domain::incident::{Audience, CutTarget, Direction, LinkRequest};
 use crate::domain::talker::Alias;
@@ -20,7 +20,7 @@ use crate::domain::time::{Now, WallTime};
 
 use super::live::{Live, PortFacts};
 use super::sharing::path_of;
-use super::state::{Incident, Link, PlacedLink, Position, State};
+use super::state::{HandOver, Incident, Link, PlacedLink, Position, State};
 
 /// All an agency may see at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -104,7 +104,19 @@ pub struct IncidentView {
     pub members: Vec<AgencyId>,
     /// Who rings, and for how long (s).
     pub ringing: BTreeMap<AgencyId, u64>,
+    /// What the last shift of this agency told the next; an administrator sees every agency's.
+    pub hand_overs: Vec<HandOverView>,
     pub patches: Vec<PatchView>,
+}
+
+/// A shift change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HandOverView {
+    pub agency: AgencyId,
+    pub from: UserId,
+    pub to: UserId,
+    pub note: String,
+    pub at: WallTime,
 }
 
 /// A net.
@@ -222,7 +234,10 @@ pub fn roster(
             .filter(|(id, talkgroup)| own(&talkgroup.agency) || linked.contains(id))
             .map(|(id, talkgroup)| talkgroup_view(state, live, bound, id, own(&talkgroup.agency)))
             .collect(),
-        incidents: visible.iter().map(|(id, incident)| incident_view(state, live, **id, incident, now)).collect(),
+        incidents: visible
+            .iter()
+            .map(|(id, incident)| incident_view(state, live, (**id, incident), agency, now))
+            .collect(),
         invitations: invitations(state, agency, now),
         emergencies: emergencies(state, agency),
         alarms: state.alarms.iter().filter(|alarm| concerns(state, alarm, agency)).cloned().collect(),
@@ -294,7 +309,13 @@ fn life(facts: Option<&PortFacts>) -> Life {
     }
 }
 
-fn incident_view(state: &State, live: &Live, id: IncidentId, incident: &Incident, now: Now) -> IncidentView {
+fn incident_view(
+    state: &State,
+    live: &Live,
+    (id, incident): (IncidentId, &Incident),
+    viewer: Option<&AgencyId>,
+    now: Now,
+) -> IncidentView {
     let patches = incident.patches.iter().map(|(patch_id, patch)| PatchView {
         name: patch.name.clone(),
         floor: patch.floor,
@@ -331,8 +352,18 @@ fn incident_view(state: &State, live: &Live, id: IncidentId, incident: &Incident
         closes_in_s: incident.closing.map(|term| term.left_ms(now) / 1000),
         members: incident.members.keys().cloned().collect(),
         ringing: incident.invitations.iter().map(|(a, i)| (a.clone(), now.mono.ms_since(i.at.mono) / 1000)).collect(),
+        hand_overs: hand_overs(incident, viewer),
         patches: patches.collect(),
     }
+}
+
+fn hand_overs(incident: &Incident, viewer: Option<&AgencyId>) -> Vec<HandOverView> {
+    let own = incident.members.iter().filter(|(agency, _)| viewer.is_none_or(|viewer| viewer == *agency));
+    own.filter_map(|(agency, member)| {
+        let HandOver { from, to, note, at } = member.hand_over.clone()?;
+        Some(HandOverView { agency: agency.clone(), from, to, note, at: at.wall })
+    })
+    .collect()
 }
 
 fn link_view(state: &State, live: &Live, placed: &PlacedLink<'_>, now: Now) -> LinkView {
@@ -458,6 +489,9 @@ pub fn concerns(state: &State, alarm: &Alarm, agency: Option<&AgencyId>) -> bool
         }
         Alarm::EmergencyUnacknowledged { emergency, .. } => {
             state.emergencies.get(emergency).is_some_and(|emergency| state.concerned_by(emergency).contains(agency))
+        }
+        Alarm::Overtime { incident, .. } => {
+            state.incidents.get(incident).is_some_and(|incident| incident.members.contains_key(agency))
         }
         // Partners must know that nobody watches over a link.
         Alarm::PositionLost { agency: lost } => {

@@ -362,6 +362,11 @@ pub enum Alarm {
     PositionLost {
         agency: AgencyId,
     },
+    /// A lease ran out while its link was needed.
+    Overtime {
+        incident: IncidentId,
+        link: LinkId,
+    },
 }
 
 impl Alarm {
@@ -378,7 +383,8 @@ impl Alarm {
             | Alarm::NoiseWithoutSpeech { .. }
             | Alarm::PingPong { .. }
             | Alarm::EmergencyUnacknowledged { .. }
-            | Alarm::PositionLost { .. } => false,
+            | Alarm::PositionLost { .. }
+            | Alarm::Overtime { .. } => false,
         }
     }
 }
@@ -411,6 +417,10 @@ impl fmt::Display for Alarm {
                 write!(f, "{agency} has not acknowledged the emergency {}.", emergency.spoken())
             }
             Self::PositionLost { agency } => write!(f, "Nobody sits at the responsible position of {agency}."),
+            Self::Overtime { incident, link } => {
+                let (link, incident) = (link.spoken(), incident.spoken());
+                write!(f, "Link {link} of incident {incident} is past its lease: extend it or let it go.")
+            }
         }
     }
 }

@@ -133,6 +133,8 @@ pub enum Notice {
     PartnerLost,
     Restored,
     ExpiresSoon,
+    /// A forced close was announced.
+    ClosesSoon,
     /// A secure talkgroup is linked over a path that is not.
     NotSecure,
 }

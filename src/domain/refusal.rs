@@ -68,7 +68,7 @@ refusals! {
     LeaseTooLong { most_s: u64 } = "lease_too_long", "That is past the hard end: at most {most_s} s are left to give.";
     OutOfRange { what: String } = "out_of_range", "Out of range: {what}.";
     /// Others talked a short while ago.
-    InUse = "in_use", "Others talked here in the last minutes: leave and offer the host role, or close with force (60 s warning on the air).";
+    InUse = "in_use", "Others talked here in the last minutes: offer the host role and leave once it is taken, or close with force (which warns on the air first).";
     HostMustStay = "host_must_stay", "The host leaves by handing the host role over, or closes the incident.";
     NotOffered { agency: AgencyId } = "not_offered", "The host role is not offered to {agency}.";
     NotTalkersAgency { agency: AgencyId } = "not_talkers_agency", "Only the talker's own agency ({agency}) clears an emergency.";

@@ -129,12 +129,37 @@ impl Shard {
 
 fn tone_of(notice: Notice) -> Tone {
     match notice {
-        Notice::Linked | Notice::Restored => Tone::Linked,
-        Notice::Unlinked | Notice::PartnerLost => Tone::Unlinked,
-        Notice::ExpiresSoon => Tone::TalkLimit,
+        Notice::Linked => Tone::Linked,
+        Notice::Unlinked => Tone::Unlinked,
+        Notice::PartnerLost => Tone::PartnerLost,
+        Notice::Restored => Tone::Restored,
+        Notice::ExpiresSoon => Tone::ExpiresSoon,
+        Notice::ClosesSoon => Tone::ClosesSoon,
         Notice::NotSecure => Tone::Reminder,
     }
 }
 
 /// More news than these in one talk is noise.
 const WAITING_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_notice_has_a_tone_of_its_own() {
+        let all = [
+            Notice::Linked,
+            Notice::Unlinked,
+            Notice::PartnerLost,
+            Notice::Restored,
+            Notice::ExpiresSoon,
+            Notice::ClosesSoon,
+            Notice::NotSecure,
+        ];
+        for (at, notice) in all.iter().enumerate() {
+            let same = all[..at].iter().find(|other| tone_of(**other) == tone_of(*notice));
+            assert_eq!(same, None, "sounds like {notice:?}");
+        }
+    }
+}

@@ -16,27 +16,45 @@ pub enum Tone {
     Queued,
     /// This leg is patched over an open path: one soft pip.
     Reminder,
-    /// Your burst ends soon: three quick high pips.
-    TalkLimit,
-    /// A partner was linked: rising pair.
+    /// This link ends soon: three quick high pips.
+    ExpiresSoon,
+    /// The incident closes soon: two quick high pips and a long low one.
+    ClosesSoon,
+    /// It was linked: rising pair.
     Linked,
-    /// A partner was unlinked: falling pair.
+    /// It was unlinked: falling pair.
     Unlinked,
+    /// A partner is lost: three steps down.
+    PartnerLost,
+    /// The partner is back: three steps up.
+    Restored,
 }
 
 impl Tone {
     /// All of them.
-    pub const ALL: [Tone; 6] =
-        [Tone::Deny, Tone::Queued, Tone::Reminder, Tone::TalkLimit, Tone::Linked, Tone::Unlinked];
+    pub const ALL: [Tone; 9] = [
+        Tone::Deny,
+        Tone::Queued,
+        Tone::Reminder,
+        Tone::ExpiresSoon,
+        Tone::ClosesSoon,
+        Tone::Linked,
+        Tone::Unlinked,
+        Tone::PartnerLost,
+        Tone::Restored,
+    ];
 
     const fn segments(self) -> &'static [Segment] {
         match self {
             Tone::Deny => const { &[beep(400, 150), rest(60), beep(400, 150)] },
             Tone::Queued => const { &[beep(800, 60), rest(40), beep(1_000, 60)] },
             Tone::Reminder => const { &[beep(1_000, 80)] },
-            Tone::TalkLimit => const { &[beep(1_400, 50), rest(50), beep(1_400, 50), rest(50), beep(1_400, 50)] },
+            Tone::ExpiresSoon => const { &[beep(1_400, 50), rest(50), beep(1_400, 50), rest(50), beep(1_400, 50)] },
+            Tone::ClosesSoon => const { &[beep(1_400, 50), rest(50), beep(1_400, 50), rest(50), beep(500, 250)] },
             Tone::Linked => const { &[beep(600, 100), beep(900, 140)] },
             Tone::Unlinked => const { &[beep(900, 100), beep(600, 140)] },
+            Tone::PartnerLost => const { &[beep(900, 80), rest(40), beep(700, 80), rest(40), beep(500, 120)] },
+            Tone::Restored => const { &[beep(500, 80), rest(40), beep(700, 80), rest(40), beep(900, 120)] },
         }
     }
 

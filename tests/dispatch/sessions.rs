@@ -1,9 +1,10 @@
 //! Who may hear whom through a session's life: audiences, consent, templates, agreements, hosts, positions, loops.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crosspatch::dispatch::State;
 use crosspatch::dispatch::routes::compile;
+use crosspatch::dispatch::view::roster;
 use crosspatch::domain::audio::Level;
 use crosspatch::domain::command::Command;
 use crosspatch::domain::configuration::{
@@ -252,6 +253,16 @@ fn a_hand_over_names_open_emergencies_and_leases() {
     let records = desk.order("police", Command::HandOver { incident, to, note: "two crews inside".into() });
     let Event::HandedOver { emergencies, leases, .. } = &records[0].event else { panic!() };
     assert_eq!((emergencies.len(), leases.len()), (1, 1));
+    let shown = |to: &str| {
+        let roster = roster(&desk.state, &desk.live, &BTreeMap::new(), Some(&agency(to)), desk.now);
+        roster.incidents[0]
+            .hand_overs
+            .iter()
+            .map(|shift| (shift.to.to_string(), shift.note.clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shown("police"), [("night-desk".to_owned(), "two crews inside".to_owned())]);
+    assert!(shown("fire").is_empty(), "what a shift tells the next is its agency's own");
 }
 
 #[test]

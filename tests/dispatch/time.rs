@@ -58,11 +58,14 @@ fn an_extension_warns_again_and_ends_overtime() {
     let (mut desk, incident) = leased(300, 7200);
     desk.wait_s(290);
     desk.talk("gw-fd-1", 1000);
-    assert!(matches!(desk.wait_s(10)[..], [Event::OvertimeBegan { .. }]));
+    assert!(matches!(desk.wait_s(10)[..], [Event::OvertimeBegan { .. }, Event::AlarmRaised { .. }]));
+    let alarm = Alarm::Overtime { incident, link: desk.link_of("fd-1") };
+    assert!(desk.state.alarms.contains(&alarm));
     let link = Some(desk.link_of("fd-1"));
     desk.order("fire", Command::Extend { incident, link, by_s: 300 });
     assert!(desk.find("fd-1").unwrap().link.overtime.is_none());
-    assert!(matches!(desk.wait_s(180)[..], [Event::ExpiryWarned { left_s: 120, .. }]));
+    assert_eq!(desk.wait_s(1), [Event::AlarmCleared { alarm }]);
+    assert!(matches!(desk.wait_s(179)[..], [Event::ExpiryWarned { left_s: 120, .. }]));
 }
 
 #[test]
@@ -70,7 +73,7 @@ fn expiry_never_cuts_a_burst() {
     let (mut desk, _) = leased(300, 1200);
     desk.wait_s(299);
     let burst = desk.key("gw-fd-1");
-    assert!(matches!(desk.wait_s(1)[..], [Event::OvertimeBegan { .. }]));
+    assert!(matches!(desk.wait_s(1)[..], [Event::OvertimeBegan { .. }, Event::AlarmRaised { .. }]));
     assert!(matches!(desk.wait_s(60)[..], [Event::OvertimeRuns { minutes: 1, .. }]));
     assert!(matches!(desk.wait_s(60)[..], [Event::OvertimeRuns { minutes: 2, .. }]));
     desk.unkey(burst, "gw-fd-1", 1000);
@@ -82,6 +85,7 @@ fn expiry_never_cuts_a_burst() {
         ended = unlinked(&desk.wait_s(10));
     }
     assert_eq!(ended, Some(UnlinkCause::Expired));
+    assert!(desk.state.alarms.is_empty(), "what is gone is not past its lease");
     assert!(waited > 580, "a link used in the last ten minutes is needed, and was cut after {waited} s");
 }
 

@@ -24,9 +24,13 @@ pub(super) fn notices(state: &State, live: &Live, event: &Event) -> Vec<(PortId,
             let placed = state.find_link(*link);
             placed.and_then(|placed| own(&placed.link.talkgroup, Notice::ExpiresSoon)).into_iter().collect()
         }
+        Event::OvertimeBegan { link, .. } | Event::OvertimeRuns { link, .. } => {
+            let placed = state.find_link(*link);
+            placed.and_then(|placed| own(&placed.link.talkgroup, Notice::ExpiresSoon)).into_iter().collect()
+        }
         Event::CloseWarned { incident, .. } => {
             let links = state.incidents.get(incident).into_iter().flat_map(|found| found.links());
-            links.filter_map(|(_, _, _, link)| own(&link.talkgroup, Notice::ExpiresSoon)).collect()
+            links.filter_map(|(_, _, _, link)| own(&link.talkgroup, Notice::ClosesSoon)).collect()
         }
         Event::AlarmRaised { alarm: Alarm::GatewayLost { gateway } } => {
             partners(state, live, |link| carries(state, gateway, link), Notice::PartnerLost)

@@ -194,7 +194,7 @@ pub(super) fn decide_note(
     Ok(())
 }
 
-/// While others talked a short while ago an incident is not simply closed: leave and offer the host role, or close
+/// While others talked a short while ago an incident is not simply closed: offer the host role and leave, or close
 /// with force, which warns on the air first.
 pub(super) fn decide_close(
     draft: &mut Draft<'_>,
