@@ -15,7 +15,7 @@ const TICKS: u32 = 160; // 20 ms of G.711
 const FIRST_SEQUENCE: u16 = 65_000;
 const FIRST_TIMESTAMP: u32 = u32::MAX - 40_000;
 
-/// When each copy of each packet arrives [us].
+/// When each copy of each packet arrives (us).
 type Network = BTreeMap<(u64, u64), u32>;
 
 struct Weather {

@@ -56,7 +56,7 @@ fn decoded(bench: &Bench, port: &PortSpec) -> Vec<i16> {
     sound
 }
 
-/// Level of one frequency against the talkers' own [dB].
+/// Level of one frequency against the talkers' own (dB).
 fn level_db(sound: &[i16], hz: f32) -> f32 {
     let (mut sine, mut cosine) = (0f32, 0f32);
     for (at, sample) in sound.iter().enumerate() {

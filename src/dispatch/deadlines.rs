@@ -258,7 +258,7 @@ fn act_on_link(state: &State, placed: &PlacedLink<'_>, reason: &Reason, now: Now
         Reason::ExpiryWarning(_, left_s) => Event::ExpiryWarned { incident, link, left_s: *left_s },
         Reason::LeaseOver(_) if is_held(state, placed) || needed_until(state, placed) > now.mono => {
             let alarm = Alarm::Overtime { incident, link };
-            let raised = (!state.alarms.contains(&alarm)).then(|| Event::AlarmRaised { alarm });
+            let raised = (!state.alarms.contains(&alarm)).then_some(Event::AlarmRaised { alarm });
             let raised = raised.map(|event| timer(Stream::Node, event, now));
             return [in_incident(incident, Event::OvertimeBegan { incident, link }, now)]
                 .into_iter()

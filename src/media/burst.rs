@@ -180,7 +180,7 @@ impl Burst {
     }
 }
 
-/// Presence ends after 450 ms where talkers send nothing in a pause [ms].
+/// Presence ends after 450 ms where talkers send nothing in a pause (ms).
 const PAUSE_MAX_MS: u64 = 450;
 /// Room below the first number for packets that come late.
 const FIRST_SEQUENCE: u64 = 0x1_0000;

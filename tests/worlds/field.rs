@@ -500,7 +500,7 @@ impl Device {
     }
 }
 
-/// Whoever presses again so soon may go on in the same burst [ms].
+/// Whoever presses again so soon may go on in the same burst (ms).
 const MERGED_MS: u64 = 900;
 
 /// The field units of each talkgroup's radios, and one person at every other device that can talk.

@@ -13,9 +13,9 @@ use crosspatch::domain::time::MonoTime;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
     Prompt,
-    /// Commits so long after the append [ms].
+    /// Commits so long after the append (ms).
     Late(u64),
-    /// Commits everything at once every so often [ms].
+    /// Commits everything at once every so often (ms).
     Batched(u64),
     /// Takes nothing until then.
     Failing(MonoTime),

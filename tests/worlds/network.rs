@@ -14,9 +14,9 @@ pub struct Quality {
     pub lost_permille: u16,
     /// Doubled datagrams in a thousand.
     pub doubled_permille: u16,
-    /// Least delay [ms].
+    /// Least delay (ms).
     pub delay_ms: u16,
-    /// What the delay varies by: more than one packet's time lets packets overtake [ms].
+    /// What the delay varies by: more than one packet's time lets packets overtake (ms).
     pub jitter_ms: u16,
 }
 

@@ -373,5 +373,5 @@ impl World {
     }
 }
 
-/// An announcement at a port's own edge is over by then [ms].
+/// An announcement at a port's own edge is over by then (ms).
 const ANNOUNCED_MS: u64 = 3_000;

@@ -283,7 +283,7 @@ fn is_talk(recorded: &Recorded) -> bool {
     matches!(recorded.event, Event::TalkBegan { .. } | Event::Talked { .. })
 }
 
-/// A working disk answers in milliseconds, a bad day's in a second or two [ms].
+/// A working disk answers in milliseconds, a bad day's in a second or two (ms).
 const HANGS_MS: u64 = 5_000;
 /// The cause of the alarm of a journal that hangs.
 const HANGS: &str = "the disk has not answered for 5 s";

@@ -385,15 +385,15 @@ fn now_after(began: MonoTime, ended: MonoTime) -> bool {
     ended.ms_since(began) > BRIEF_MS
 }
 
-/// A floor held for less than a squelch tail and two trunks need not have been noticed everywhere [ms].
+/// A floor held for less than a squelch tail and two trunks need not have been noticed everywhere (ms).
 const BRIEF_MS: u64 = 250;
-/// The end of a burst may be played so long after it, held by a late transmitter or a mix [ms].
+/// The end of a burst may be played so long after it, held by a late transmitter or a mix (ms).
 const STILL_PLAYED_MS: u64 = 3_500;
-/// A lost shard's bursts: no report comes any more [ms].
+/// A lost shard's bursts: no report comes any more (ms).
 const LOST_AFTER_MS: u64 = 12_000;
-/// What waited for a stuck shard is handled in its next rounds [ms].
+/// What waited for a stuck shard is handled in its next rounds (ms).
 const UNDER_WAY_MS: u64 = 100;
-/// The longest key of a world [ms].
+/// The longest key of a world (ms).
 const UNKEYS_AFTER_MS: u64 = 8_000;
-/// Nothing is left to play or to tell after this [ms].
+/// Nothing is left to play or to tell after this (ms).
 const JUDGED_AFTER_MS: u64 = 5_500;

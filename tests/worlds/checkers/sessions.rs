@@ -273,5 +273,5 @@ fn after(lease: Lease, now: MonoTime) -> MonoTime {
     now.plus_ms(lease.remaining_ms)
 }
 
-/// Deadlines are looked at every so often; a world's leap ends a little late [ms].
+/// Deadlines are looked at every so often; a world's leap ends a little late (ms).
 const SLACK_MS: u64 = 12_000;
