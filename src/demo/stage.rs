@@ -67,6 +67,8 @@ const CONFIGURATION: &str = include_str!("../../config/demo.toml");
 impl Stage {
     /// Starts everything; the daemon is ready afterwards.
     pub fn set_up(folder: &Path, stop: &Arc<AtomicBool>, notes: Sender<Note>) -> Result<Self, String> {
+        // Nobody may be watching.
+        let _ = notes.send(Note::Step("The daemon is started, and the radios load recorded speech.".to_owned()));
         let speech = [
             (Party::PoliceRadio, "demo-instruct"),
             (Party::FireRadio, "demo-congrats"),
