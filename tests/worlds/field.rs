@@ -36,6 +36,8 @@ pub struct Field {
     pub devices: Vec<Device>,
     pub speakers: Vec<Speaker>,
     pub overs: BTreeMap<(Voice, u16), Over>,
+    /// When a receiver last sent in what it had heard of a voice off the air.
+    pub aired: BTreeMap<Voice, MonoTime>,
     pub happened: FieldCounts,
 }
 
@@ -160,7 +162,7 @@ impl Field {
         for ear in speakers.iter().filter(|speaker| speaker.through.len() > 1).flat_map(|speaker| &speaker.through) {
             devices[*ear].path = Quality::CLEAN;
         }
-        Self { devices, speakers, overs: BTreeMap::new(), happened: FieldCounts::default() }
+        Self { devices, speakers, overs: BTreeMap::new(), aired: BTreeMap::new(), happened: FieldCounts::default() }
     }
 
     /// A changed configuration: devices are told what concerns them.
@@ -326,6 +328,7 @@ impl Field {
         let device = &mut self.devices[ear];
         if let Some(stamp) = device.off_air.pop_front() {
             self.happened.off_air += 1;
+            self.aired.insert(stamp.voice, now);
             device.send(ear, stamp, Some(false), now, network, entropy);
             device.last = stamp;
             if device.off_air.is_empty() && device.spec.receive.keying == ReceiveKeying::Ext {

@@ -268,6 +268,8 @@ impl Ears {
             (Law::InstantAndDurable, "after it was cut")
         } else if through.iter().any(|talker| scene.decided.has(*talker, ear)) {
             (Law::InstantAndDurable, "before the journal has it")
+        } else if scene.field.aired.get(&voice).is_some_and(|at| scene.now.ms_since(*at) < STILL_AIRED_MS) {
+            (Law::OneHop, "off the air, in a mix")
         } else {
             (Law::Sovereignty, "and no grant lets it")
         };
@@ -280,3 +282,5 @@ impl Ears {
 const HAND_OVER: u8 = 13;
 /// A voice counts as heard above this part of its amplitude: gains of worlds are -6 dB at least, leaks stay below.
 const AUDIBLE: f64 = 0.25;
+/// A mix may hold what came in off the air so long ago (ms).
+const STILL_AIRED_MS: u64 = 1_000;
