@@ -59,7 +59,11 @@ impl Stage {
 
     /// The same with limits that a test can reach, and other settings.
     pub fn with(limits: DoorLimits, set: impl FnOnce(&mut Settings)) -> Self {
-        let text = include_str!("../../config/demo.toml");
+        Self::of(include_str!("../../config/demo.toml"), limits, set)
+    }
+
+    /// Any configuration.
+    pub fn of(text: &str, limits: DoorLimits, set: impl FnOnce(&mut Settings)) -> Self {
         let (mut settings, configuration, _) = config::parse(text, "demo.toml").unwrap();
         set(&mut settings);
         let folder = tempfile::tempdir().unwrap();
