@@ -8,9 +8,9 @@ mod media;
 use std::f32::consts::TAU;
 
 use crosspatch::domain::audio::{Codec, Format, Frame, Gain, MIX_FRAME};
-use crosspatch::domain::floor::FloorPolicy;
+use crosspatch::domain::floor::{FloorPolicy, MissCause};
 use crosspatch::domain::order::{LegSpec, Order, PatchSpec};
-use crosspatch::domain::port::{GrantSign, Overlap, PortSpec};
+use crosspatch::domain::port::{GrantSign, Overlap, PortRole, PortSpec};
 use crosspatch::domain::report::{MediaLimit, Report};
 use crosspatch::media::codec::{Decoder, Encoder, PACKET_SAMPLES_MAX, PAYLOAD_BYTES_MAX};
 use crosspatch::media::limits::ShardLimits;
@@ -326,4 +326,23 @@ fn a_cut_takes_held_frames_of_a_mix_whosever_else_they_carry() {
     let sound = decoded(&bench, &ports[2]);
     let levels = [500.0, 1_300.0].map(|hz| level_db(&sound, hz));
     assert!(levels[0].abs() < 3.0 && levels[1] < -30.0, "{levels:?}");
+}
+
+#[test]
+fn the_end_of_one_burst_and_the_next_ones_beginning_do_not_sound_together_on_a_radio() {
+    let radio = PortSpec { role: PortRole::Client, group: None, ..radio(3, Codec::L16) };
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu), radio];
+    let mut bench = Bench::patched(&ports);
+    let mut tones = [Tone::new(&ports[0], 500.0), Tone::new(&ports[1], 1_300.0)];
+    // The first one's packets come late and all at once: its end is still buffered when the second one speaks.
+    for _ in 0..40 {
+        tones[0].say(&mut bench);
+    }
+    talk_together(&mut bench, &mut tones[1..], 60);
+    bench.pass_ms(2_000);
+    let sound = decoded(&bench, &ports[2]);
+    let both =
+        sound.chunks_exact(MIX_FRAME).filter(|frame| [500.0, 1_300.0].iter().all(|hz| level_db(frame, *hz) > -12.0));
+    assert!(both.count() <= 2, "two voices at once");
+    assert!(bench.outcomes().iter().any(|(_, outcome)| outcome.missed == Some(MissCause::OutRanked)));
 }

@@ -12,7 +12,6 @@ use super::floor::Standing;
 use super::hearing::{Ear, Mode, Stage};
 use super::outbox::Outbox;
 use super::patch::{ShardSet, hears_past_limit, may_hear};
-use super::port::Held;
 use super::shard::Shard;
 use super::slab::{BurstSlot, GroupSlot, LegSlot, PatchSlot, PortSlot};
 
@@ -161,10 +160,9 @@ impl Shard {
         let Some(ear) = open.hearing.ear(burst).copied() else { return };
         let hearing = &mut open.hearing;
         let frames = hold.purge(
-            // What was made up for a lost packet is nobody's, and still sounds like whoever is cut.
-            |held| held.is_of(&ear) || cause == MissCause::Cut && matches!(held, Held::Mixed { .. }),
+            |held| held.is_of(&ear),
             |frame| {
-                hearing.ears_mut().iter_mut().filter(|ear| frame.burst.is_of(ear)).for_each(|ear| ear.miss(ms, cause))
+                hearing.ears_mut().iter_mut().filter(|ear| frame.burst.says(ear)).for_each(|ear| ear.miss(ms, cause))
             },
         );
         if frames > 0 {
@@ -229,6 +227,7 @@ impl Shard {
             relayed: None,
             until: None,
             mixed_ms: 0,
+            in_mix: false,
             seat: 0,
             heard_ms: 0,
             missed_ms: 0,

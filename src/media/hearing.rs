@@ -54,6 +54,8 @@ pub struct Ear {
     pub until: Option<u64>,
     /// Its audio in the packet of a mix that is being filled (ms).
     pub mixed_ms: u32,
+    /// Whether it sounds in that packet, if only as what was made up for a lost one.
+    pub in_mix: bool,
     /// Its number among the ears of its port: a bit in [`Voices`].
     pub seat: u8,
     /// Audio delivered (ms).
@@ -128,7 +130,7 @@ impl Ear {
         !heard && !past
     }
     /// Greater is heard first. An emergency yields to nothing, not even to a dispatcher's.
-    fn weight(&self) -> (bool, Option<super::floor::Rank>, Reverse<u64>) {
+    pub fn weight(&self) -> (bool, Option<super::floor::Rank>, Reverse<u64>) {
         let rank = (!self.standing.emergency).then(|| self.standing.rank());
         (self.standing.emergency, rank, Reverse(self.order))
     }
@@ -162,14 +164,16 @@ impl Hearing {
         self.ears.push(Ear { seat, ..ear });
         true
     }
-    /// Whose audio the next packet of a mix carries, and that it is on its way now.
-    pub fn take_mixed(&mut self, packet_ms: u32) -> Voices {
-        let mut voices = Voices::default();
-        for ear in self.ears.iter_mut().filter(|ear| ear.mixed_ms > 0) {
+    /// Who sounds in the next packet of a mix and whose own audio it carries; it is on its way now.
+    pub fn take_mixed(&mut self, packet_ms: u32) -> (Voices, Voices) {
+        let (mut sounding, mut said) = (Voices::default(), Voices::default());
+        for ear in &mut self.ears {
+            sounding.0 |= u16::from(ear.in_mix) << ear.seat;
+            said.0 |= u16::from(ear.mixed_ms > 0) << ear.seat;
             ear.mixed_ms = ear.mixed_ms.saturating_sub(packet_ms);
-            voices.0 |= 1 << ear.seat;
+            ear.in_mix = false;
         }
-        voices
+        (sounding, said)
     }
     /// The same voices' ears, to count.
     pub fn of_mut(&mut self, voices: Voices) -> impl Iterator<Item = &mut Ear> {
@@ -257,6 +261,7 @@ mod tests {
             relayed: None,
             until: None,
             mixed_ms: 0,
+            in_mix: false,
             seat: 0,
             heard_ms: 0,
             missed_ms: 0,

@@ -4,12 +4,13 @@
 
 use crate::domain::audio::{Frame, MIX_FRAME};
 use crate::domain::floor::MissCause;
+use crate::domain::port::Overlap;
 use crate::domain::report::MediaLimit;
 use crate::domain::time::{FRAME_MS, MonoTime};
 
 use super::codec::PAYLOAD_BYTES_MAX;
 use super::fan_out::NotSent;
-use super::hearing::{Mode, Stage};
+use super::hearing::{Ear, Mode, Stage};
 use super::level::{Leveller, level};
 use super::mixer::Mix;
 use super::outbox::Outbox;
@@ -115,6 +116,7 @@ impl Shard {
 
     /// Finds the group of a port that hears a mix.
     fn place(&mut self, port: PortSlot, now: MonoTime) {
+        let solo = self.solo(port);
         let open = &mut self.ports[port];
         self.mixes.wanted.clear();
         for ear in open.hearing.ears_mut() {
@@ -127,7 +129,13 @@ impl Shard {
                 // Its shard, or the word of its end, is lost: silence would keep a presence-keyed radio up.
                 Some(playout) if playout.is_empty() && burst.is_lost(now) => {}
                 Some(_) if !ear.is_due(burst.played()) => {}
+                Some(_) if solo.is_some_and(|solo| solo != ear.burst) => {
+                    if burst.frame_heard == Heard::Voice {
+                        ear.miss(FRAME_MS as u32, MissCause::OutRanked);
+                    }
+                }
                 Some(_) => {
+                    ear.in_mix |= matches!(burst.frame_heard, Heard::Voice | Heard::Concealed);
                     // What is made up for a packet that did not come is nothing that was said.
                     ear.mixed_ms += if burst.frame_heard == Heard::Voice { FRAME_MS as u32 } else { 0 };
                     self.mixes.wanted.push((ear.burst, ear.gain));
@@ -143,11 +151,28 @@ impl Shard {
         open.mix_group = self.mixes.place(port, open.mix_group, format, &mut self.codecs);
         if open.mix_group.is_none() {
             self.counters.limit(MediaLimit::Encoders);
-            for ear in open.hearing.ears_mut().iter_mut().filter(|ear| ear.mixed_ms > 0) {
+            for ear in open.hearing.ears_mut().iter_mut().filter(|ear| ear.in_mix) {
+                ear.in_mix = false;
                 let mixed_ms = std::mem::take(&mut ear.mixed_ms);
                 ear.miss(mixed_ms, MissCause::Full);
             }
         }
+    }
+
+    /// On a radio the end of one burst and the beginning of the next do not sound together: the higher rank does, and
+    /// of equals the one that came first.
+    fn solo(&self, port: PortSlot) -> Option<BurstSlot> {
+        let open = &self.ports[port];
+        if open.spec.transmit.overlap == Overlap::Mix {
+            return None;
+        }
+        let sounds = |ear: &&Ear| {
+            let burst = self.bursts.get(ear.burst).filter(|_| ear.chosen && ear.stage != Stage::Over);
+            burst.is_some_and(|burst| {
+                ear.is_due(burst.played()) && matches!(burst.frame_heard, Heard::Voice | Heard::Concealed)
+            })
+        };
+        open.hearing.ears().iter().filter(sounds).max_by_key(|ear| ear.weight()).map(|ear| ear.burst)
     }
 
     /// Sums, encodes once, sends to each member.
@@ -187,7 +212,7 @@ impl Shard {
             return;
         }
         let sent = self.send_mixed(port, frame.encoder, frame.payload, now, out);
-        for ear in self.ports[port].hearing.of_mut(voices) {
+        for ear in self.ports[port].hearing.of_mut(voices.1) {
             match sent {
                 Ok(()) => ear.hear(packet_ms),
                 Err(NotSent::NoPeer) => ear.miss(packet_ms, MissCause::NoPeer),

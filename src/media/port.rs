@@ -29,16 +29,23 @@ use super::watch::PortWatch;
 pub enum Held {
     /// A talker's own payload.
     Relayed(BurstSlot),
-    /// From the mix path.
-    Mixed { voices: Voices, encoder: u32 },
+    /// From the mix path: who sounds in it, and whose own audio it carries and not only what was made up for them.
+    Mixed { sounding: Voices, said: Voices, encoder: u32 },
 }
 
 impl Held {
-    /// Whether a frame carries what this ear hears.
+    /// Whether what this ear hears sounds in it: a cut takes it.
     pub fn is_of(self, ear: &Ear) -> bool {
         match self {
             Held::Relayed(burst) => ear.burst == burst,
-            Held::Mixed { voices, .. } => voices.has(ear),
+            Held::Mixed { sounding, .. } => sounding.has(ear),
+        }
+    }
+    /// Whether it counts for this ear.
+    pub fn says(self, ear: &Ear) -> bool {
+        match self {
+            Held::Relayed(burst) => ear.burst == burst,
+            Held::Mixed { said, .. } => said.has(ear),
         }
     }
 }

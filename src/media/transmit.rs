@@ -45,7 +45,7 @@ impl Shard {
     pub(super) fn hold_mixed(
         &mut self,
         port: PortSlot,
-        voices: Voices,
+        (sounding, said): (Voices, Voices),
         frame: MixedFrame<'_>,
         now: MonoTime,
         out: &mut Outbox,
@@ -54,7 +54,7 @@ impl Shard {
         let open = &mut self.ports[port];
         open.mix_sequence += 1;
         let frame = HeldFrame {
-            burst: Held::Mixed { voices, encoder },
+            burst: Held::Mixed { sounding, said, encoder },
             sequence: open.mix_sequence,
             timestamp: 0,
             speech,
@@ -103,6 +103,8 @@ impl Shard {
         if !self.ports[port].transmit.may_send() {
             return;
         }
+        // A shard that was held up finds its channel's ears open again before its next tick.
+        self.inhibit_channel(port, now, out);
         let Some(mut hold) = self.ports[port].hold.take() else { return };
         hold.open(now);
         let declared = self.ports[port].spec.transmit.pacing;
@@ -132,7 +134,7 @@ impl Shard {
         match sent {
             Ok(()) => {
                 let ears = self.ports[port].hearing.ears_mut().iter_mut();
-                ears.filter(|ear| frame.burst.is_of(ear)).for_each(|ear| ear.hear(packet_ms));
+                ears.filter(|ear| frame.burst.says(ear)).for_each(|ear| ear.hear(packet_ms));
             }
             Err(NotSent::NoPeer) => self.miss(port, frame.burst, packet_ms, MissCause::NoPeer),
             Err(NotSent::NoRoom) => self.miss(port, frame.burst, packet_ms, MissCause::Full),
@@ -172,7 +174,7 @@ impl Shard {
     }
 
     fn miss(&mut self, port: PortSlot, held: Held, ms: u32, cause: MissCause) {
-        for ear in self.ports[port].hearing.ears_mut().iter_mut().filter(|ear| held.is_of(ear)) {
+        for ear in self.ports[port].hearing.ears_mut().iter_mut().filter(|ear| held.says(ear)) {
             if ear.missed != Some(cause) {
                 self.counters.miss(cause);
             }
@@ -225,7 +227,7 @@ impl Shard {
         let Some(hold) = &mut open.hold else { return };
         let (hearing, counters) = (&mut open.hearing, &mut self.counters);
         hold.give_up(|frame| {
-            for ear in hearing.ears_mut().iter_mut().filter(|ear| frame.burst.is_of(ear)) {
+            for ear in hearing.ears_mut().iter_mut().filter(|ear| frame.burst.says(ear)) {
                 if ear.missed != Some(cause) {
                     counters.miss(cause);
                 }
