@@ -348,7 +348,7 @@ impl World {
         self.decided_reach = decided.reach();
         self.target = published.and(&decided);
         self.must = self.must.and(&self.target);
-        self.levelled = self.levels();
+        self.levelled = self.levelled.or(&self.levels());
         self.allow();
     }
 

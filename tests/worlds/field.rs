@@ -237,9 +237,17 @@ impl Field {
             }
         }
         // Who is in need does not wait until the others have spoken.
-        if talking > 0 && entropy.below(600) == 0 {
-            let at = entropy.below(self.speakers.len() as u64) as usize;
-            self.press(at, 20 + entropy.below(60) as u16, true, now);
+        if talking > 0 && entropy.below(400) == 0 {
+            // Radios are deaf while they transmit what the others say, and presence says nothing of need.
+            let calls = |speaker: &Speaker| {
+                let spec = &self.devices[speaker.through[0]].spec;
+                spec.receive.keying == ReceiveKeying::Ext && !spec.transmit.half_duplex
+            };
+            let callers: Vec<usize> = (0..self.speakers.len()).filter(|at| calls(&self.speakers[*at])).collect();
+            if !callers.is_empty() {
+                let at = callers[entropy.below(callers.len() as u64) as usize];
+                self.press(at, 20 + entropy.below(60) as u16, true, now);
+            }
         }
         let at = entropy.below(self.devices.len() as u64) as usize;
         let device = &mut self.devices[at];

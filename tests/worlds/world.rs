@@ -52,8 +52,9 @@ pub struct World {
     pub lately: [Reach; 3],
     pub decided_reach: Reach,
     pub cut_at: MonoTime,
-    /// Pairs between which a gain stands.
+    /// Pairs between which a gain stands, or stood so lately that a hold may still play what it was put on.
     pub levelled: Reach,
+    levelled_before: Reach,
     /// Voices that each ear may be hearing, as of this breath.
     sounding: Vec<u32>,
     pub announced: BTreeMap<PortId, MonoTime>,
@@ -147,6 +148,7 @@ impl World {
             decided_reach: Reach::default(),
             cut_at: MonoTime(0),
             levelled: Reach::default(),
+            levelled_before: Reach::default(),
             sounding: Vec::new(),
             announced: BTreeMap::new(),
             ears: Ears::default(),
@@ -336,7 +338,7 @@ impl World {
             decided: &self.decided_reach,
             lately: &lately,
             sounding: &self.sounding,
-            levelled: &self.levelled,
+            levelled: &self.levelled.or(&self.levelled_before),
         };
         let (ssrc, sequence) = (packet.header.ssrc, packet.header.sequence);
         self.ears.departed(sent.ear, ssrc, sequence, &said, &scene, &mut self.findings);
@@ -366,6 +368,9 @@ impl World {
             self.sessions.check_ends(now, &mut self.findings);
             self.check_agreement();
             self.lately = [self.may, self.lately[0], self.lately[1]];
+        }
+        if self.beats.is_multiple_of(200) {
+            (self.levelled_before, self.levelled) = (self.levelled, self.levels());
         }
         if self.beats.is_multiple_of(400) {
             self.check_replay();

@@ -309,7 +309,9 @@ impl Bursts {
     /// Ears that were entitled to a burst and have not told what became of it.
     fn untold<'a>(&self, burst: &'a Burst, field: &'a Field) -> impl Iterator<Item = Ear> + 'a {
         // Who said no more than a squelch tail may have been taken for one: nobody hears of it.
-        let said = self.overs.get(&(burst.voice, burst.over)).map_or(0, |over| u32::from(over.frames));
+        let before = burst.talks.values().map(|talk| talk.before).min().unwrap_or(0);
+        let over = self.overs.get(&(burst.voice, burst.over));
+        let said = over.map_or(0, |over| 1 + u32::from(over.frames.saturating_sub(before)));
         let tail_ms = u32::from(field.devices[burst.talker].spec.receive.tail_ms);
         let must = if 20 * said > tail_ms { entitled(burst) } else { 0 };
         field

@@ -277,9 +277,8 @@ impl Ears {
     }
 }
 
-/// A jitter buffer's worth of packets, 200 ms and what is made up at its end, in which one voice ends and the next
-/// begins.
-const HAND_OVER: u8 = 13;
+/// A jitter buffer's worth of packets in which one voice ends and the next begins.
+const HAND_OVER: u8 = 7;
 /// A voice counts as heard above this part of its amplitude: gains of worlds are -6 dB at least, leaks stay below.
 const AUDIBLE: f64 = 0.25;
 /// A mix may hold what came in off the air so long ago (ms).
