@@ -260,11 +260,7 @@ impl World {
 
     /// What the journal leads to.
     fn replayed(&self) -> State {
-        let mut state = State::default();
-        for record in self.saboteur.replayed(self.journal.committed()) {
-            evolve(&mut state, &record);
-        }
-        state
+        state_of(&self.saboteur.replayed(self.journal.committed()))
     }
 
     /// A shard has a new, empty life.
@@ -386,7 +382,7 @@ impl World {
             return;
         }
         self.happened.replays += 1;
-        let replayed = self.replayed();
+        let replayed = state_of(&self.saboteur.replayed_beside(self.journal.committed()));
         if replayed != *daemon.control.state() {
             let differ = first_difference(&replayed, daemon.control.state());
             let what = || format!("the journal does not lead to this state: {differ}");
@@ -416,6 +412,12 @@ fn first_difference(replayed: &State, living: &State) -> String {
 
 /// Lines that say in which part of the state it is.
 const CONTEXT_LINES: usize = 12;
+
+fn state_of(records: &[Recorded]) -> State {
+    let mut state = State::default();
+    records.iter().for_each(|record| evolve(&mut state, record));
+    state
+}
 
 /// Most events concern nobody's ears.
 fn changes_reach(event: &Event) -> bool {
