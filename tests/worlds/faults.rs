@@ -177,11 +177,8 @@ impl Saboteur {
     /// What a journal is said to hold.
     pub fn replayed(&self, records: &[Recorded]) -> Vec<Recorded> {
         let mut records = records.to_vec();
-        match self.fault {
-            Some(Fault::ForgottenEmergency) => {
-                records.retain(|record| !matches!(record.event, Event::EmergencyDeclared { .. }));
-            }
-            _ => {}
+        if self.does(Fault::ForgottenEmergency) {
+            records.retain(|record| !matches!(record.event, Event::EmergencyDeclared { .. }));
         }
         records
     }
