@@ -224,8 +224,8 @@ section! {
         "A shorter burst keys nobody. The beginning is held back meanwhile, not lost.";
     "talk_limit_s": Integer(1, TALK_LIMIT_MOST_S) => Is(N(60)),
         "Longest burst from it and longest transmission by it.";
-    "tx": Word(&["presence", "event", "dtmf", "ext", "line"]) => Is(T("presence")),
-        "How we key it: by sending packets, RFC 4733 events, DTMF digits, our keying extension, or a line.";
+    "tx": Word(&["presence", "event", "ext"]) => Is(T("presence")),
+        "How we key it: by sending packets, by RFC 4733 events (* keys, # lets go), or by our keying extension.";
     "grant": Word(&["immediate", "signalled"]) => Is(T("immediate")),
         "When speech may flow after keying. signalled: when the keying extension says so, for trunked radios.";
     "key_up_ms": Integer(0, MS16) => Instead("180", "grant"),
@@ -234,7 +234,7 @@ section! {
         "Speech waits at most so long for a clear channel and the grant, then it is missed and shown as such.";
     "tx_tail_ms": Integer(0, 5000) => ByRole { radio: N(300), phone: N(0), other: N(0) },
         "It stays keyed so long after the last speech, so that a pause does not drop the carrier. With grant = \"signalled\" 0, because trunked radios have their own.";
-    "far_timeout_s": Integer(1, TALK_LIMIT_MOST_S) => Absent("180", "a fault for tx = \"event\", \"dtmf\" or \"line\""),
+    "far_timeout_s": Integer(1, TALK_LIMIT_MOST_S) => Absent("180", "a fault for tx = \"event\""),
         "After so long the box lets go by itself if our sign to let go is lost: the longest harm of a lost packet.";
     "half_duplex": Switch => ByRole { radio: On(true), phone: On(false), other: On(false) },
         "It cannot hear while it transmits.";
