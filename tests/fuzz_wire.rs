@@ -15,6 +15,7 @@ use crosspatch::wire::rtcp::{
 };
 use crosspatch::wire::rtp::RtpHeader;
 use crosspatch::wire::rtp_extension::{AudioLevel, DEFAULT_IDS, Elements, FloorNotice, Keying};
+use crosspatch::wire::srtp::{GROWTH_BYTES_MAX, MasterKey, SessionKeys, Suite};
 use crosspatch::wire::trunk::{FRAME_BYTES_MAX, Speech, TrunkFrame, TrunkMessage};
 use crosspatch::wire::{WriteFault, fuzz};
 
@@ -86,6 +87,22 @@ fn no_bytes_break_the_rtcp_reader() {
         written(|out| write_goodbye(7, "port@node", out)),
     ];
     survives(fuzz::rtcp, compounds.iter().map(|packet| [&ours.to_be_bytes(), &packet[..]].concat()).collect());
+}
+
+#[test]
+fn no_bytes_pass_for_srtp_that_were_not_sealed_with_our_keys() {
+    let mut corpus = Vec::new();
+    for (number, suite) in Suite::ALL.into_iter().enumerate() {
+        let secret = vec![fuzz::SRTP_SECRET; suite.key_bytes() + suite.salt_bytes()];
+        let keys = SessionKeys::derive(&MasterKey::new(suite, &secret).unwrap());
+        let mut packet = [&[0x80, 0, 0, 9][..], &[7; 8], &[0x55; 60], &[0; GROWTH_BYTES_MAX]].concat();
+        let length = keys.seal_rtp(&mut packet, 12, 72, 9).unwrap();
+        corpus.push([&[number as u8, 0], &packet[..length]].concat());
+        let mut compound = [&[0x81, 201, 0, 7][..], &[7; 28], &[0; GROWTH_BYTES_MAX]].concat();
+        let length = keys.seal_rtcp(&mut compound, 32, 3).unwrap();
+        corpus.push([&[number as u8, 1], &compound[..length]].concat());
+    }
+    survives(fuzz::srtp, corpus);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crosspatch::domain::talker::Alias;
 use crosspatch::wire::rtcp::{Reception, RtcpSummary, SenderReport, write_goodbye, write_sender_report};
 use crosspatch::wire::rtp::{DatagramKind, RtpHeader, RtpPacket};
 use crosspatch::wire::rtp_extension::{AudioLevel, DEFAULT_IDS, Elements, Keying};
+use crosspatch::wire::srtp::{MasterKey, SessionKeys, Suite};
 use crosspatch::wire::telephone_event::TelephoneEvent;
 use crosspatch::wire::trunk::{FRAME_BYTES_MAX, Speech, TrunkFrame, TrunkMessage};
 
@@ -54,6 +55,23 @@ fn relaying_a_packet_allocates_nothing() {
         }
     });
     assert_eq!(calls, 0);
+}
+
+#[test]
+fn sealing_and_opening_a_packet_allocates_nothing() {
+    for suite in Suite::ALL {
+        let secret = vec![7; suite.key_bytes() + suite.salt_bytes()];
+        let keys = SessionKeys::derive(&MasterKey::new(suite, &secret).expect("as long as the suite wants"));
+        let mut packet = [0x80; 120];
+        let calls = allocations(|| {
+            let sealed = keys.seal_rtp(&mut packet, 12, 72, 1).expect("room");
+            assert_eq!(keys.open_rtp(&mut packet[..sealed], 12, 1), Ok(72));
+            assert!(keys.open_rtp(&mut packet[..sealed], 12, 2).is_err());
+            let sealed = keys.seal_rtcp(&mut packet, 72, 1).expect("room");
+            assert_eq!(keys.open_rtcp(&mut packet[..sealed]), Ok(72));
+        });
+        assert_eq!(calls, 0, "{suite:?}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 use super::rtcp::{self, RtcpSummary};
 use super::rtp::{DatagramKind, RtpPacket};
 use super::rtp_extension::{DEFAULT_IDS, ELEMENTS_BYTES_MAX, Elements, ONE_BYTE_PROFILE};
+use super::srtp::{GROWTH_BYTES_MAX, MasterKey, SessionKeys, Suite};
 use super::telephone_event::TelephoneEvent;
 use super::trunk::{FRAME_BYTES_MAX, TrunkFrame};
 
@@ -57,6 +58,33 @@ pub fn rtcp(bytes: &[u8]) -> bool {
     .expect("one block and a short name fit");
     let again = RtcpSummary::parse(&out[..length], our_ssrc).expect("we read what we write");
     assert_eq!((again.sender, again.about_us), (summary.sender, summary.about_us));
+    true
+}
+
+/// The master keys and salts that [`srtp`] knows: all bytes alike.
+pub const SRTP_SECRET: u8 = 0x5a;
+
+/// What opens was sealed with our keys: sealing it again yields the same bytes. The first byte chooses the suite, the
+/// second between RTP and RTCP.
+pub fn srtp(bytes: &[u8]) -> bool {
+    let [suite, kind, packet @ ..] = bytes else { return false };
+    let suite = Suite::ALL[usize::from(*suite) % Suite::ALL.len()];
+    let secret = vec![SRTP_SECRET; suite.key_bytes() + suite.salt_bytes()];
+    let keys = SessionKeys::derive(&MasterKey::new(suite, &secret).expect("as long as the suite wants"));
+    let rtcp = kind & 1 == 1;
+    let index = packet.get(2..4).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u16::from_be_bytes(*bytes));
+    let mut room = packet.to_vec();
+    let opened = if rtcp { keys.open_rtcp(&mut room) } else { keys.open_rtp(&mut room, 12, index.into()) };
+    let Ok(length) = opened else { return false };
+    room.truncate(length);
+    room.resize(length + GROWTH_BYTES_MAX, 0);
+    let sealed = if rtcp {
+        keys.seal_rtcp(&mut room, length, keys.rtcp_index(packet).expect("it was opened"))
+    } else {
+        keys.seal_rtp(&mut room, 12, length, index.into())
+    };
+    assert_eq!(sealed, Ok(packet.len()));
+    assert_eq!(room[..packet.len()], *packet);
     true
 }
 

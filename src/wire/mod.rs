@@ -7,6 +7,7 @@ pub mod fuzz;
 pub mod rtcp;
 pub mod rtp;
 pub mod rtp_extension;
+pub mod srtp;
 pub mod telephone_event;
 pub mod trunk;
 
