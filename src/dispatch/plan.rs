@@ -320,5 +320,5 @@ fn short(value: &Value) -> String {
 
 /// Keys of the policy that widen what owners give.
 const LEASES: [&str; 3] = ["lease_default_s", "hard_end_default_s", "lease_max_s"];
-/// So much of a value stands in a line [characters].
+/// So much of a value stands in a line (characters).
 const SHOWN_MAX: usize = 80;

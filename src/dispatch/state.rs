@@ -145,7 +145,7 @@ pub struct Link {
     pub hard_end: Term,
     /// Talked or heard last.
     pub used: Option<Now>,
-    /// The last warning given [s before the end].
+    /// The last warning given (s before the end).
     pub warned_s: Option<u32>,
     /// Past its lease and not cut yet.
     pub overtime: Option<Overtime>,

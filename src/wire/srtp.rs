@@ -45,7 +45,7 @@ impl Suite {
         Self::ALL.into_iter().find(|suite| suite.name() == name)
     }
 
-    /// Master key [bytes].
+    /// Master key (bytes).
     pub fn key_bytes(self) -> usize {
         match self {
             Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 | Self::AeadAes128Gcm => 16,
@@ -53,7 +53,7 @@ impl Suite {
         }
     }
 
-    /// Master salt [bytes].
+    /// Master salt (bytes).
     pub fn salt_bytes(self) -> usize {
         match self {
             Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 => 14,
@@ -70,9 +70,9 @@ impl Suite {
     }
 }
 
-/// The most a packet grows by: a tag, and the index of SRTCP [bytes].
+/// The most a packet grows by: a tag, and the index of SRTCP (bytes).
 pub const GROWTH_BYTES_MAX: usize = 20;
-/// Keys and salts of every suite fit this [bytes].
+/// Keys and salts of every suite fit this (bytes).
 pub const MASTER_BYTES_MAX: usize = 44;
 
 /// A master key and its salt, as exchanged. Never shown; wiped when dropped.
@@ -224,7 +224,7 @@ impl fmt::Debug for SessionKeys {
     }
 }
 
-/// The E bit and the index of SRTCP [bytes].
+/// The E bit and the index of SRTCP (bytes).
 const INDEX_BYTES: usize = 4;
 const ENCRYPTED: u32 = 1 << 31;
 /// The last index a key may be used with (RFC 3711 section 9.2).

@@ -365,7 +365,7 @@ fn no_such(request: &LinkRequest) -> Refusal {
     Refusal::NoSuchTalkgroup { talkgroup: request.talkgroup.clone() }
 }
 
-/// More would be a wrong level at the gateway, not a gain [hundredths of a decibel].
+/// More would be a wrong level at the gateway, not a gain (hundredths of a decibel).
 const GAIN_MAX: u16 = 2400;
 /// A standing link renews daily (s).
 pub const STANDING_LEASE_S: u32 = 24 * 3600;

@@ -14,7 +14,7 @@ const AUTHENTICATION: u8 = 1;
 const SALT: u8 = 2;
 const RTCP: u8 = 3;
 
-/// The HMAC-SHA1 key [bytes].
+/// The HMAC-SHA1 key (bytes).
 const AUTHENTICATION_BYTES: usize = 20;
 
 pub(super) fn transform(master: &MasterKey, kind: Kind) -> Transform {
