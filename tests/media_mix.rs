@@ -10,7 +10,7 @@ use std::f32::consts::TAU;
 use crosspatch::domain::audio::{Codec, Format, Frame, Gain, MIX_FRAME};
 use crosspatch::domain::floor::{FloorPolicy, MissCause};
 use crosspatch::domain::order::{LegSpec, Order, PatchSpec};
-use crosspatch::domain::port::{GrantSign, Overlap, PortRole, PortSpec};
+use crosspatch::domain::port::{GrantSign, Overlap, PortRole, PortSpec, TransmitKeying};
 use crosspatch::domain::report::{MediaLimit, Report};
 use crosspatch::media::codec::{Decoder, Encoder, PACKET_SAMPLES_MAX, PAYLOAD_BYTES_MAX};
 use crosspatch::media::limits::ShardLimits;
@@ -345,4 +345,20 @@ fn the_end_of_one_burst_and_the_next_ones_beginning_do_not_sound_together_on_a_r
         sound.chunks_exact(MIX_FRAME).filter(|frame| [500.0, 1_300.0].iter().all(|hz| level_db(frame, *hz) > -12.0));
     assert!(both.count() <= 2, "two voices at once");
     assert!(bench.outcomes().iter().any(|(_, outcome)| outcome.missed == Some(MissCause::OutRanked)));
+}
+
+#[test]
+fn a_client_keyed_by_extension_is_not_let_go_between_the_last_frames_of_a_mix() {
+    let mut client = phone(2, Codec::L16);
+    client.transmit.keying = TransmitKeying::Ext;
+    let mut bench = Bench::patched(&[phone(1, Codec::Pcmu), client]);
+    // All at once: most of it is played after its talker has ended.
+    for at in 0..40 {
+        bench.talk(1, &media::numbered(at));
+    }
+    bench.pass_ms(2_000);
+    let keyed = |packet: &media::Arrived| packet.elements.keying.is_some_and(|keying| keying.ptt);
+    let keys: Vec<bool> = bench.heard(2).iter().map(keyed).collect();
+    let changes = keys.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(keys.len() > 10 && changes <= 2, "its key changed {changes} times in {} packets", keys.len());
 }

@@ -160,7 +160,8 @@ impl Shard {
         let Some(ear) = open.hearing.ear(burst).copied() else { return };
         let hearing = &mut open.hearing;
         let frames = hold.purge(
-            |held| held.is_of(&ear),
+            // Silence that was held with it would key a transmitter for nobody.
+            |held| held.is_of(&ear) || cause == MissCause::Cut && held.is_silent(),
             |frame| {
                 hearing.ears_mut().iter_mut().filter(|ear| frame.burst.says(ear)).for_each(|ear| ear.miss(ms, cause))
             },

@@ -41,6 +41,13 @@ impl Held {
             Held::Mixed { sounding, .. } => sounding.has(ear),
         }
     }
+    /// Whether nobody sounds in it.
+    pub fn is_silent(self) -> bool {
+        match self {
+            Held::Relayed(_) => false,
+            Held::Mixed { sounding, .. } => sounding == Voices::default(),
+        }
+    }
     /// Whether it counts for this ear.
     pub fn says(self, ear: &Ear) -> bool {
         match self {

@@ -377,7 +377,8 @@ impl Shard {
     /// Nothing is left to play and nobody talks: the transmitter may come down, the hold goes back.
     fn finish(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
         let open = &mut self.ports[port];
-        if open.hearing.ears().iter().any(|ear| ear.stage == Stage::Live && ear.chosen) || open.announcing.is_playing()
+        // What only plays its end may be in the jitter buffer and not yet here.
+        if open.hearing.ears().iter().any(|ear| ear.stage != Stage::Over && ear.chosen) || open.announcing.is_playing()
         {
             return;
         }
