@@ -238,7 +238,9 @@ impl Saboteur {
         if let Some((kept, at)) = &self.kept
             && self.cut_at.is_some_and(|cut| cut > *at && now.ms_since(cut) > 100)
         {
-            packets.extend(next_frame(kept, devices).map(|sent| with_ssrc(sent, 3)));
+            // A stream of its own each time: a second one under the same name would step back in its sequence.
+            let mark = self.entropy.next_u32() as u8 | 1;
+            packets.extend(next_frame(kept, devices).map(|sent| with_ssrc(sent, mark)));
             self.kept = None;
         }
         if let Some(sent) = packets.first() {

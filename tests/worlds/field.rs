@@ -237,7 +237,7 @@ impl Field {
             }
         }
         // Who is in need does not wait until the others have spoken.
-        if talking > 0 && entropy.below(400) == 0 {
+        if talking > 0 && entropy.below(100) == 0 {
             // Radios are deaf while they transmit what the others say, and presence says nothing of need.
             let calls = |speaker: &Speaker| {
                 let spec = &self.devices[speaker.through[0]].spec;
