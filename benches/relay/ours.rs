@@ -73,8 +73,11 @@ fn port(number: u128, peer: SocketAddr) -> PortSpec {
 fn open(at: usize, port: &PortSpec) -> NewSockets {
     let first = u32::from(Ipv4Addr::new(127, 9, 0, 1));
     let local = SocketAddr::from((Ipv4Addr::from(first + at as u32), 0));
-    let sockets = GatewaySockets::open(local, (20_000, 20_099), at as u128).unwrap();
-    NewSockets { port: port.port, sockets, may_move: false }
+    let mut sockets = GatewaySockets::open(local, (20_000, 20_099), at as u128).unwrap();
+    if let PeerRule::Static(peer) = &port.peer {
+        sockets.connect(*peer).unwrap();
+    }
+    NewSockets { port: port.port, sockets }
 }
 
 /// A talker's socket, and where it is.

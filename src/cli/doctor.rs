@@ -168,8 +168,8 @@ fn certificate(tls: &Tls) -> Finding {
 
 fn files(configuration: &Configuration, findings: &mut Vec<Finding>) {
     let most = getrlimit(Resource::Nofile).maximum;
-    // Two sockets each, and room for the journal, clients and threads.
-    let needed = configuration.gateways.len() as u64 * 2 + FILES_BESIDE_GATEWAYS;
+    // Three sockets each, and room for the journal, clients and threads.
+    let needed = configuration.gateways.len() as u64 * 3 + FILES_BESIDE_GATEWAYS;
     let enough = most.is_none_or(|most| most >= needed);
     let allowed = most.map_or("without limit".to_owned(), |most| most.to_string());
     let words = format!("{needed} open files are needed, {allowed} allowed");

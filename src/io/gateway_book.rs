@@ -30,7 +30,8 @@ pub struct GatewayBook {
 #[derive(Debug)]
 struct Wanted {
     local: SocketAddr,
-    may_move: bool,
+    /// Configured, not latched.
+    peer: Option<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -75,8 +76,11 @@ impl GatewayBook {
             .iter()
             .map(|(id, gateway)| {
                 let GatewayKind::Rtp(rtp) = &gateway.kind;
-                let may_move = matches!(rtp.peer, PeerRule::Latch(_));
-                (PortId::of_gateway(id), Wanted { local: rtp.local, may_move })
+                let peer = match &rtp.peer {
+                    PeerRule::Static(peer) => Some(*peer),
+                    PeerRule::Latch(_) => None,
+                };
+                (PortId::of_gateway(id), Wanted { local: rtp.local, peer })
             })
             .collect();
         let open: Vec<(PortId, ShardId)> = self.open.iter().map(|(port, open)| (*port, open.shard)).collect();
@@ -144,10 +148,13 @@ impl GatewayBook {
         }
         let sockets = GatewaySockets::open(wanted.local, self.media_ports, port.0);
         match sockets.and_then(|sockets| Ok((sockets.local()?, sockets))) {
-            Ok((bound, sockets)) => {
+            Ok((bound, mut sockets)) => {
+                if let Some(Err(fault)) = wanted.peer.map(|peer| sockets.connect(peer)) {
+                    tracing::warn!(local = %bound, %fault, "a gateway's peer cannot be connected to; it is sent to without");
+                }
                 self.refused.remove(&port);
                 self.open.insert(port, Open { shard, configured: wanted.local, bound });
-                opened.push(NewSockets { port, sockets, may_move: wanted.may_move });
+                opened.push(NewSockets { port, sockets });
             }
             Err(fault) => {
                 if self.refused.insert(port, Refused { shard, again: now.plus_ms(RETRY_MS) }).is_none() {

@@ -1,19 +1,40 @@
-//! A gateway's own pair of sockets: RTP on an even port, RTCP on the next. Opened by the control side, handed to the
-//! media thread that homes the port, connected there once the peer is known. A failed open is a fault the caller
-//! retries and alarms about.
+//! A gateway's own sockets: RTP on an even port, RTCP on the next, and a line to the peer once it is known. Opened by
+//! the control side, handed to the media thread that homes the port. A failed open is a fault the caller retries and
+//! alarms about.
+//!
+//! The line is a second socket on the RTP port, connected to the peer: the kernel gives it what the peer sends, sends
+//! through it without looking a route up, and leaves what strangers send to the first socket, where it is counted and
+//! crowds nobody out.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// An open pair, non-blocking.
+/// An open pair, non-blocking, and its line.
 #[derive(Debug)]
 pub struct GatewaySockets {
-    /// Voice.
-    pub rtp: UdpSocket,
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    line: Option<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    socket: UdpSocket,
+    peer: SocketAddr,
+}
+
+/// Which of a gateway's sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Voice from whoever is not, or not yet, the peer.
+    Rtp,
     /// Reports.
-    pub rtcp: UdpSocket,
+    Rtcp,
+    /// Voice from the peer.
+    Line,
 }
 
 impl GatewaySockets {
@@ -21,7 +42,7 @@ impl GatewaySockets {
     /// `seed` decides, so that a gateway finds us at the same port after a restart.
     pub fn open(local: SocketAddr, ports: (u16, u16), seed: u128) -> io::Result<Self> {
         if local.port() != 0 {
-            return Ok(Self { rtp: bind(local)?, rtcp: bind(above(local))? });
+            return Self::pair(local);
         }
         let (first, last) = (u32::from(ports.0), u32::from(ports.1));
         let pairs = (last + 1).saturating_sub(first) / 2;
@@ -30,7 +51,7 @@ impl GatewaySockets {
             let pair = (seed.wrapping_add(u128::from(at)) % u128::from(pairs)) as u32;
             let port = u16::try_from(first + pair * 2).unwrap_or(u16::MAX - 1);
             let address = SocketAddr::new(local.ip(), port);
-            match bind(address).and_then(|rtp| Ok(Self { rtp, rtcp: bind(above(address))? })) {
+            match Self::pair(address) {
                 Ok(pair) => return Ok(pair),
                 Err(why) if why.kind() == io::ErrorKind::AddrInUse => {}
                 Err(why) => fault = why,
@@ -39,9 +60,60 @@ impl GatewaySockets {
         Err(fault)
     }
 
+    fn pair(local: SocketAddr) -> io::Result<Self> {
+        Ok(Self { rtp: bind(local)?, rtcp: bind(above(local))?, line: None })
+    }
+
     /// Where voice is received.
     pub fn local(&self) -> io::Result<SocketAddr> {
         self.rtp.local_addr()
+    }
+
+    /// Opens the line to the peer, in place of one to another; false if it is open already. Without it voice is sent all
+    /// the same, at a higher price.
+    pub fn connect(&mut self, peer: SocketAddr) -> io::Result<bool> {
+        if self.line.as_ref().is_some_and(|line| line.peer == peer) {
+            return Ok(false);
+        }
+        self.line = None;
+        let socket = voice_socket(self.rtp.local_addr()?)?;
+        // Two sockets share a port only if both say so; the first says so for this moment only, so that nobody else
+        // can join them.
+        let first = SockRef::from(&self.rtp);
+        first.set_reuse_address(true)?;
+        socket.set_reuse_address(true)?;
+        let bound = socket.bind(&self.rtp.local_addr()?.into());
+        first.set_reuse_address(false)?;
+        bound?;
+        socket.connect(&peer.into())?;
+        self.line = Some(Line { socket: socket.into(), peer });
+        Ok(true)
+    }
+
+    /// One of the sockets; the line may be missing.
+    pub fn socket(&self, which: Which) -> Option<BorrowedFd<'_>> {
+        match which {
+            Which::Rtp => Some(self.rtp.as_fd()),
+            Which::Rtcp => Some(self.rtcp.as_fd()),
+            Which::Line => self.line.as_ref().map(|line| line.socket.as_fd()),
+        }
+    }
+
+    /// Sends one voice packet.
+    pub fn send_voice(&self, to: SocketAddr, packet: &[u8]) -> io::Result<usize> {
+        let Some(line) = self.line.as_ref().filter(|line| line.peer == to) else {
+            return self.rtp.send_to(packet, to);
+        };
+        match line.socket.send(packet) {
+            // That is the answer to an earlier packet; this one has not been sent and the peer may be back.
+            Err(fault) if fault.kind() == io::ErrorKind::ConnectionRefused => line.socket.send(packet),
+            sent => sent,
+        }
+    }
+
+    /// Sends one report to the RTCP address of a peer's RTP address.
+    pub fn send_report(&self, to: SocketAddr, packet: &[u8]) -> io::Result<usize> {
+        self.rtcp.send_to(packet, above(to))
     }
 }
 
@@ -51,6 +123,12 @@ pub fn above(rtp: SocketAddr) -> SocketAddr {
 }
 
 fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = voice_socket(local)?;
+    socket.bind(&local.into())?;
+    Ok(socket.into())
+}
+
+fn voice_socket(local: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     if local.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -60,8 +138,7 @@ fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
     }
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&local.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// DSCP EF (46) as a traffic-class byte: voice queues before everything else (RFC 4594).
@@ -85,5 +162,51 @@ mod tests {
         assert_ne!(other.local().unwrap(), rtp, "the next free pair is taken");
         drop((pair, other));
         assert_eq!(GatewaySockets::open(local, range, 5).unwrap().local().unwrap(), rtp);
+    }
+
+    #[test]
+    fn the_line_hears_the_peer_alone_and_the_pair_hears_everybody_else() {
+        for host in ["127.0.0.78", "::1"] {
+            let here = SocketAddr::new(host.parse().unwrap(), 0);
+            let (peer, stranger) = (UdpSocket::bind(here).unwrap(), UdpSocket::bind(here).unwrap());
+            let mut ours = GatewaySockets::open(here, (21_000, 21_999), 7).unwrap();
+            let to = ours.local().unwrap();
+            ours.connect(peer.local_addr().unwrap()).unwrap();
+            let third = voice_socket(to).unwrap();
+            third.set_reuse_address(true).unwrap();
+            assert!(third.bind(&to.into()).is_err(), "nobody joins the two");
+            peer.send_to(b"peer", to).unwrap();
+            stranger.send_to(b"stranger", to).unwrap();
+            let mut room = [0; 16];
+            let heard = ours.line.as_ref().unwrap().socket.recv(&mut room).unwrap();
+            assert_eq!(&room[..heard], b"peer");
+            let heard = ours.rtp.recv(&mut room).unwrap();
+            assert_eq!(&room[..heard], b"stranger");
+            ours.send_voice(peer.local_addr().unwrap(), b"answer").unwrap();
+            let (heard, from) = peer.recv_from(&mut room).unwrap();
+            assert_eq!((&room[..heard], from), (&b"answer"[..], to));
+            // The peer moves: its old place is a stranger's now.
+            ours.connect(stranger.local_addr().unwrap()).unwrap();
+            stranger.send_to(b"moved", to).unwrap();
+            let heard = ours.line.as_ref().unwrap().socket.recv(&mut room).unwrap();
+            assert_eq!(&room[..heard], b"moved");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_comes_back_hears_the_first_packet() {
+        let here: SocketAddr = "127.0.0.79:0".parse().unwrap();
+        let peer = UdpSocket::bind(here).unwrap();
+        let address = peer.local_addr().unwrap();
+        let mut ours = GatewaySockets::open(here, (21_000, 21_999), 9).unwrap();
+        ours.connect(address).unwrap();
+        drop(peer);
+        ours.send_voice(address, b"to nobody").unwrap();
+        let peer = UdpSocket::bind(address).unwrap();
+        ours.send_voice(address, b"back").unwrap();
+        let mut room = [0; 16];
+        peer.set_nonblocking(true).unwrap();
+        let heard = peer.recv(&mut room).unwrap();
+        assert_eq!(&room[..heard], b"back");
     }
 }

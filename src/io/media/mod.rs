@@ -40,8 +40,6 @@ pub enum ToShard {
 pub struct NewSockets {
     pub port: PortId,
     pub sockets: GatewaySockets,
-    /// The peer is latched, not configured.
-    pub may_move: bool,
 }
 
 /// From a media thread to control.

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::event::epoll;
 
 use crate::domain::id::PortId;
-use crate::domain::time::MonoTime;
-use crate::io::gateway_socket::{GatewaySockets, above};
+use crate::io::gateway_socket::{GatewaySockets, Which};
 use crate::media::outbox::PacketKind;
 use crate::media::slab::{PortSlot, Slot};
 
@@ -25,22 +24,18 @@ struct Entry {
     port: PortId,
     slot: Option<PortSlot>,
     sockets: GatewaySockets,
-    connected: Option<SocketAddr>,
-    /// A peer that may move is let go when it falls silent, or the kernel would never show us the new address.
-    may_move: bool,
-    heard: MonoTime,
 }
 
 /// Which socket a poll event means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
     entry: usize,
-    /// The RTCP socket.
-    pub rtcp: bool,
+    /// Which of its port's sockets.
+    pub which: Which,
 }
 
-/// A peer may move after this long a silence (ms) (the receiver's own rule).
-const SILENCE_MS: u64 = 2000;
+/// In the order of their numbers in poll data.
+const SOCKETS: [Which; 3] = [Which::Rtp, Which::Rtcp, Which::Line];
 
 impl SocketTable {
     /// Polls through `poll`, which others add their own events to with data below [`SocketTable::FIRST`].
@@ -58,37 +53,27 @@ impl SocketTable {
 
     /// What a poll event's data means.
     pub fn ready(data: u64) -> Option<Ready> {
-        let number = data.checked_sub(Self::FIRST)?;
-        Some(Ready { entry: (number / 2) as usize, rtcp: number % 2 == 1 })
+        let number = data.checked_sub(Self::FIRST)? as usize;
+        Some(Ready { entry: number / SOCKETS.len(), which: SOCKETS[number % SOCKETS.len()] })
     }
 
     /// The port, socket and slot behind a poll event; `None` if it was closed meanwhile or its port is not open.
-    pub fn socket(&self, ready: Ready) -> Option<(PortSlot, std::os::fd::BorrowedFd<'_>)> {
+    pub fn socket(&self, ready: Ready) -> Option<(PortSlot, BorrowedFd<'_>)> {
         let entry = self.entries.get(ready.entry)?.as_ref()?;
-        let socket = if ready.rtcp { entry.sockets.rtcp.as_fd() } else { entry.sockets.rtp.as_fd() };
-        Some((entry.slot?, socket))
-    }
-
-    /// Something arrived there.
-    pub fn heard(&mut self, ready: Ready, now: MonoTime) {
-        if let Some(Some(entry)) = self.entries.get_mut(ready.entry) {
-            entry.heard = now;
-        }
+        Some((entry.slot?, entry.sockets.socket(ready.which)?))
     }
 
     /// Takes a port's sockets in, replacing older ones.
-    pub fn open(&mut self, port: PortId, sockets: GatewaySockets, may_move: bool) -> io::Result<()> {
+    pub fn open(&mut self, port: PortId, sockets: GatewaySockets) -> io::Result<()> {
         self.close(port);
         let at = self.entries.iter().position(Option::is_none).unwrap_or_else(|| {
             self.entries.push(None);
             self.entries.len() - 1
         });
-        for (socket, rtcp) in [(&sockets.rtp, 0), (&sockets.rtcp, 1)] {
-            let data = epoll::EventData::new_u64(Self::FIRST + at as u64 * 2 + rtcp);
-            epoll::add(&self.poll, socket, data, epoll::EventFlags::IN)?;
+        for which in SOCKETS {
+            self.watch(at, &sockets, which)?;
         }
-        let heard = MonoTime::default();
-        self.entries[at] = Some(Entry { port, slot: None, sockets, connected: None, may_move, heard });
+        self.entries[at] = Some(Entry { port, slot: None, sockets });
         self.entry_by_port.insert(port, at);
         Ok(())
     }
@@ -123,46 +108,31 @@ impl SocketTable {
         }
     }
 
-    /// The peer is known: later sends skip the address lookup.
-    pub fn connect(&mut self, slot: PortSlot, peer: SocketAddr) {
-        let Some(entry) = self.entry_mut(slot) else { return };
-        // A refused connect leaves the socket as it was; sends then name the address.
-        entry.connected = entry.sockets.rtp.connect(peer).ok().map(|()| peer);
-        if entry.connected.is_some() && entry.sockets.rtcp.connect(above(peer)).is_err() {
-            entry.connected = None;
+    /// The peer is known: it gets a line of its own.
+    pub fn connect(&mut self, slot: PortSlot, peer: SocketAddr) -> io::Result<()> {
+        let Some(Some(at)) = self.entry_by_slot.get(slot.index()).copied() else { return Ok(()) };
+        let Some(entry) = self.entries[at].as_mut() else { return Ok(()) };
+        if !entry.sockets.connect(peer)? {
+            return Ok(());
         }
-    }
-
-    /// Lets silent peers that may move go; once a second is enough.
-    pub fn release_silent(&mut self, now: MonoTime) {
-        for entry in self.entries.iter_mut().flatten() {
-            if entry.may_move && entry.connected.is_some() && now.ms_since(entry.heard) > SILENCE_MS {
-                let rtp = rustix::net::connect_unspec(&entry.sockets.rtp);
-                let rtcp = rustix::net::connect_unspec(&entry.sockets.rtcp);
-                if rtp.is_ok() && rtcp.is_ok() {
-                    entry.connected = None;
-                }
-            }
-        }
+        let Some(entry) = self.entries[at].as_ref() else { return Ok(()) };
+        self.watch(at, &entry.sockets, Which::Line)
     }
 
     /// Sends one packet; `None` if the port has no socket.
     pub fn send(&self, slot: PortSlot, to: SocketAddr, kind: PacketKind, bytes: &[u8]) -> Option<io::Result<usize>> {
         let at = (*self.entry_by_slot.get(slot.index())?)?;
         let entry = self.entries[at].as_ref()?;
-        let (socket, to) = match kind {
-            PacketKind::Rtp => (&entry.sockets.rtp, to),
-            PacketKind::Rtcp => (&entry.sockets.rtcp, above(to)),
-        };
-        let connected = entry.connected.is_some_and(|peer| match kind {
-            PacketKind::Rtp => peer == to,
-            PacketKind::Rtcp => above(peer) == to,
-        });
-        Some(if connected { socket.send(bytes) } else { socket.send_to(bytes, to) })
+        Some(match kind {
+            PacketKind::Rtp => entry.sockets.send_voice(to, bytes),
+            PacketKind::Rtcp => entry.sockets.send_report(to, bytes),
+        })
     }
 
-    fn entry_mut(&mut self, slot: PortSlot) -> Option<&mut Entry> {
-        let at = (*self.entry_by_slot.get(slot.index())?)?;
-        self.entries[at].as_mut()
+    fn watch(&self, at: usize, sockets: &GatewaySockets, which: Which) -> io::Result<()> {
+        let Some(socket) = sockets.socket(which) else { return Ok(()) };
+        let number = at * SOCKETS.len() + which as usize;
+        let data = epoll::EventData::new_u64(Self::FIRST + number as u64);
+        Ok(epoll::add(&self.poll, socket, data, epoll::EventFlags::IN)?)
     }
 }

@@ -21,6 +21,7 @@ use crate::domain::report::Report;
 use crate::domain::time::{FRAME_MS, MonoTime};
 use crate::io::batch::{ReceiveBatch, ask_for_real_time};
 use crate::io::clock;
+use crate::io::gateway_socket::Which;
 use crate::media::limits::ShardLimits;
 use crate::media::outbox::{Outbox, TRUNK_LENGTH_MAX};
 use crate::media::shard::Shard;
@@ -157,13 +158,12 @@ impl MediaThread {
             let Some(datagram) = self.batch.get(at) else { continue };
             if datagram.truncated {
                 add(&self.ends.stats.truncated, 1);
-            } else if ready.rtcp {
+            } else if ready.which == Which::Rtcp {
                 self.shard.handle_rtcp(slot, datagram.source, datagram.bytes, now, &mut self.out);
             } else {
                 self.shard.handle_packet(slot, datagram.source, datagram.bytes, now, &mut self.out);
             }
         }
-        self.sockets.heard(ready, now);
     }
 
     fn take_trunk_frames(&mut self, now: MonoTime) {
@@ -214,7 +214,7 @@ impl MediaThread {
 
     fn open(&mut self, sockets: Vec<NewSockets>) {
         for new in sockets {
-            if let Err(fault) = self.sockets.open(new.port, new.sockets, new.may_move) {
+            if let Err(fault) = self.sockets.open(new.port, new.sockets) {
                 tracing::error!(shard = self.id.0, port = %new.port, %fault, "a gateway's sockets cannot be polled");
             }
         }
@@ -260,14 +260,15 @@ impl MediaThread {
         if stats.ticks.load(Ordering::Relaxed).is_multiple_of(PUBLISH_EVERY) {
             stats.publish(self.shard.counters());
             stats.outbox_most.store(std::mem::take(&mut self.most_packets), Ordering::Relaxed);
-            self.sockets.release_silent(now);
         }
     }
 
     fn flush(&mut self) {
         let stats = &self.ends.stats;
         for (slot, peer) in self.out.latches() {
-            self.sockets.connect(*slot, *peer);
+            if self.sockets.connect(*slot, *peer).is_err() {
+                add(&stats.send_faults, 1);
+            }
         }
         let mut packets = 0;
         for departure in self.out.packets() {
