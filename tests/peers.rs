@@ -22,6 +22,8 @@ mod hearing;
 mod many;
 #[path = "peers/mic.rs"]
 mod mic;
+#[path = "peers/orderly.rs"]
+mod orderly;
 #[path = "peers/ports.rs"]
 mod ports;
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 use crosspatch::dispatch::control::Answer;
 use crosspatch::dispatch::view::Roster;
 use crosspatch::domain::command::Command;
-use crosspatch::domain::event::Event;
+use crosspatch::domain::event::{Event, Recorded};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{PATIENCE, now};
@@ -38,6 +40,12 @@ impl Daemon {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and how it ended.
+    pub fn stop(&mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.child.wait().unwrap()
     }
 
     /// Starts it again on the same file and store; how long it took to be ready.
@@ -122,6 +130,17 @@ fn spawn(config: &Path) -> (Child, Receiver<String>) {
     (child, lines)
 }
 
+#[derive(Deserialize)]
+struct Page {
+    events: Vec<View>,
+    next: String,
+}
+
+#[derive(Deserialize)]
+struct View {
+    recorded: Recorded,
+}
+
 /// A dispatcher's desk: the HTTP API with one token.
 pub struct Desk {
     agent: ureq::Agent,
@@ -148,6 +167,23 @@ impl Desk {
     pub fn roster(&self) -> Roster {
         let get = self.agent.get(format!("{}/api/v1/roster", self.url)).header("authorization", &self.token);
         self.read(get.call().unwrap())
+    }
+
+    /// All that happened since the journal began, as far as this desk may see it.
+    pub fn history(&self) -> Vec<Event> {
+        let (mut events, mut after) = (Vec::new(), None);
+        loop {
+            let mut get = self.agent.get(format!("{}/api/v1/events", self.url)).header("authorization", &self.token);
+            if let Some(cursor) = &after {
+                get = get.query("after", cursor);
+            }
+            let page: Page = self.read(get.call().unwrap());
+            events.extend(page.events.into_iter().map(|view| view.recorded.event));
+            if after.as_ref() == Some(&page.next) {
+                return events;
+            }
+            after = Some(page.next);
+        }
     }
 
     /// Waits until nobody talks in any incident.
