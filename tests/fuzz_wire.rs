@@ -106,6 +106,18 @@ fn no_bytes_pass_for_srtp_that_were_not_sealed_with_our_keys() {
 }
 
 #[test]
+fn no_network_makes_an_srtp_packet_open_twice() {
+    let orderly = (0..40).flat_map(|_| [0, 1, 1, 0]).collect::<Vec<u8>>();
+    let late = [&[0, 1].repeat(30)[..], &[1, 29, 1, 28, 1, 0, 3, 5, 1, 5]].concat();
+    let far = [[0x70, 200], [1, 0], [0x72, 200], [1, 0], [1, 1]].concat();
+    let several = [[0, 1], [0x40, 1], [0x80, 0], [1, 0], [1, 1], [1, 2], [7, 0]].concat();
+    survives(
+        fuzz::srtp_call,
+        [orderly, late, far, several].into_iter().map(|steps| [&[1], &steps[..]].concat()).collect(),
+    );
+}
+
+#[test]
 fn no_bytes_break_the_telephone_event_reader() {
     survives(fuzz::telephone_event, vec![vec![10, 0x8a, 0x06, 0x40], vec![1, 0x0a, 0, 160, 2, 0x0a, 0, 160]]);
 }

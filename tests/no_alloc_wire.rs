@@ -11,7 +11,7 @@ use crosspatch::domain::talker::Alias;
 use crosspatch::wire::rtcp::{Reception, RtcpSummary, SenderReport, write_goodbye, write_sender_report};
 use crosspatch::wire::rtp::{DatagramKind, RtpHeader, RtpPacket};
 use crosspatch::wire::rtp_extension::{AudioLevel, DEFAULT_IDS, Elements, Keying};
-use crosspatch::wire::srtp::{MasterKey, SessionKeys, Suite};
+use crosspatch::wire::srtp::{MasterKey, Opener, STREAMS_MAX, Sealer, SessionKeys, Suite};
 use crosspatch::wire::telephone_event::TelephoneEvent;
 use crosspatch::wire::trunk::{FRAME_BYTES_MAX, Speech, TrunkFrame, TrunkMessage};
 
@@ -69,6 +69,30 @@ fn sealing_and_opening_a_packet_allocates_nothing() {
             assert!(keys.open_rtp(&mut packet[..sealed], 12, 2).is_err());
             let sealed = keys.seal_rtcp(&mut packet, 72, 1).expect("room");
             assert_eq!(keys.open_rtcp(&mut packet[..sealed]), Ok(72));
+        });
+        assert_eq!(calls, 0, "{suite:?}");
+    }
+}
+
+#[test]
+fn a_protected_call_allocates_nothing_however_many_streams_it_has() {
+    for suite in Suite::ALL {
+        let secret = vec![7; suite.key_bytes() + suite.salt_bytes()];
+        let master = MasterKey::new(suite, &secret).expect("as long as the suite wants");
+        let (mut sealer, mut opener) = (Sealer::new(&master), Opener::new(&master));
+        let (mut packet, mut compound) = ([0; 120], [0; 120]);
+        let calls = allocations(|| {
+            for number in 0..300u16 {
+                let ssrc = u32::from(number) % (STREAMS_MAX as u32 + 2);
+                let header = RtpHeader { payload_type: 0, marker: false, sequence: number, timestamp: 0, ssrc };
+                let length = header.write_packet(&[], &[0x55; 60], &mut packet).expect("room");
+                if let Ok(sealed) = sealer.seal_rtp(&mut packet, length) {
+                    assert_eq!(opener.open_rtp(&mut packet[..sealed]), Ok(length));
+                    assert!(opener.open_rtp(&mut packet[..sealed]).is_err());
+                }
+                let sealed = sealer.seal_rtcp(&mut compound, 32).expect("room");
+                assert_eq!(opener.open_rtcp(&mut compound[..sealed]), Ok(32));
+            }
         });
         assert_eq!(calls, 0, "{suite:?}");
     }

@@ -1,7 +1,7 @@
 //! Bytes to values and back: pure, total, fuzzed.
 //!
-//! No state, no clock, no allocation: readers borrow the datagram, writers fill a caller's buffer and say how
-//! much of it they used. Every reader has a function in [`fuzz`]; what a reader accepts, its writer writes back.
+//! No clock, no allocation, and no state but that of SRTP, whose packets mean nothing without it: readers borrow the
+//! datagram, writers fill a caller's buffer and say how much of it they used. Every reader has a function in [`fuzz`]; what a reader accepts, its writer writes back.
 
 pub mod fuzz;
 pub mod rtcp;

@@ -95,6 +95,22 @@ impl<'a> RtpPacket<'a> {
     }
 }
 
+/// How many bytes of a datagram are header: fixed part, contributing sources, extension. Unlike
+/// [`RtpPacket::parse`] it asks nothing of the payload, so it may be asked of one that is still sealed.
+pub fn header_bytes(datagram: &[u8]) -> Result<usize, RtpFault> {
+    let [first, ..] = *datagram.first_chunk::<FIXED_HEADER_BYTES>().ok_or(RtpFault::Truncated)?;
+    if first >> 6 != 2 {
+        return Err(RtpFault::Version);
+    }
+    let mut header = FIXED_HEADER_BYTES + 4 * usize::from(first & 0x0f);
+    if first & EXTENSION_BIT != 0 {
+        let block = datagram.get(header..).and_then(<[u8]>::first_chunk).ok_or(RtpFault::Truncated)?;
+        let [_, _, high, low] = *block;
+        header += 4 + 4 * usize::from(u16::from_be_bytes([high, low]));
+    }
+    if header <= datagram.len() { Ok(header) } else { Err(RtpFault::Truncated) }
+}
+
 impl RtpHeader {
     /// Writes the header and, unless `extension` is empty, a one-byte-form block (RFC 8285 section 4.2) around
     /// it. Returns the offset at which the payload belongs.
@@ -177,6 +193,9 @@ mod tests {
         assert_eq!(RtpPacket::parse(&with(0x40, &[])), Err(RtpFault::Version));
         assert_eq!(RtpPacket::parse(&with(0x81, &[])), Err(RtpFault::Truncated), "one source promised, none there");
         assert_eq!(RtpPacket::parse(&with(0x90, &[0xbe, 0xde, 0, 1])), Err(RtpFault::Truncated), "one word promised");
+        for lie in [&fixed[..11], &with(0x40, &[]), &with(0x81, &[]), &with(0x90, &[0xbe, 0xde, 0, 1])] {
+            assert_eq!(header_bytes(lie).err(), RtpPacket::parse(lie).err(), "{lie:02x?}");
+        }
         assert_eq!(RtpPacket::parse(&with(0xa0, &[0])), Err(RtpFault::Padding), "a padding of nothing");
         assert_eq!(RtpPacket::parse(&with(0xa0, &[2])), Err(RtpFault::Padding), "padding over the header");
     }
@@ -234,6 +253,7 @@ mod tests {
             prop_assert_eq!(&out[..length], &other.build().unwrap()[..]);
             let view = RtpPacket::parse(&out[..length]).unwrap();
             prop_assert_eq!((view.header, view.payload), (header, &payload[..]));
+            prop_assert_eq!(header_bytes(&out[..length]), Ok(length - payload.len()));
         }
     }
 }

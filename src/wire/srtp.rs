@@ -1,16 +1,26 @@
-//! SRTP and SRTCP packets (RFC 3711, RFC 6188 for the 256-bit derivation, RFC 7714): sealed and opened in place, on
+//! SRTP and SRTCP (RFC 3711, RFC 6188 for the 256-bit derivation, RFC 7714): packets sealed and opened in place, on
 //! audited primitives, without allocation.
 //!
-//! Not a stream: roll-over counters, replay windows and who may send live in `media`; the index is an argument here.
-//! A packet that was not made with these keys is an [`SrtpFault`] and leaves nothing but noise in the buffer.
+//! [`SessionKeys`] does one packet whose index is an argument; [`Sealer`] and [`Opener`] are the two ends of one
+//! direction, which know the index: roll-over counters, replay windows, SSRCs. Neither knows who may send. A packet
+//! that was not made with these keys is an [`SrtpFault`] and stays in the buffer as it came.
 
 mod derive;
+mod opener;
+mod sealer;
+mod streams;
 mod transform;
+mod window;
 
 use std::fmt;
 
 use super::WriteFault;
 use transform::Transform;
+
+pub use opener::Opener;
+pub use sealer::Sealer;
+pub use streams::STREAMS_MAX;
+pub use window::REPLAY_WINDOW;
 
 /// A protection profile by its SDES name (RFC 4568 section 6.2, RFC 7714 section 14.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,6 +141,32 @@ pub enum SrtpFault {
     Authentication,
     /// SRTCP that says it is not encrypted; we never agreed to that.
     Unencrypted,
+    /// Came before, or so late that nobody can tell: more than [`REPLAY_WINDOW`] packets behind the newest.
+    Replayed,
+    /// Of one stream more than [`STREAMS_MAX`].
+    Streams,
+    /// The stream is past the last index a key may be used with.
+    Exhausted,
+}
+
+impl SrtpFault {
+    /// How many there are.
+    pub const COUNT: usize = Self::Exhausted as usize + 1;
+}
+
+/// Why a packet was not sealed, and must not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealFault {
+    /// The buffer has no room for what a packet grows by.
+    NoRoom,
+    /// What lies there is no RTP packet, or no RTCP compound.
+    NoPacket,
+    /// Sealed before under this SSRC: a second time would show what both hide.
+    Repeated,
+    /// Of one stream more than [`STREAMS_MAX`].
+    Streams,
+    /// The key has been used as often as it may be.
+    Exhausted,
 }
 
 /// Which of the two streams.
@@ -229,6 +265,8 @@ const INDEX_BYTES: usize = 4;
 const ENCRYPTED: u32 = 1 << 31;
 /// The last index a key may be used with (RFC 3711 section 9.2).
 pub const RTCP_INDEX_MAX: u32 = ENCRYPTED - 1;
+/// The same of RTP.
+pub const RTP_INDEX_MAX: u64 = (1 << 48) - 1;
 /// What stays in the clear of a compound.
 const RTCP_HEADER_BYTES: usize = 8;
 
