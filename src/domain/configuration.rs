@@ -183,6 +183,18 @@ pub enum PathClass {
     Encrypted,
 }
 
+/// Whether a call's audio is encrypted (SRTP).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaSecurity {
+    /// Never: whoever insists is refused.
+    Never,
+    /// If the peer can.
+    Optional,
+    /// Always: whoever cannot is refused.
+    Required,
+}
+
 impl GatewayKind {
     /// The path class of its transport.
     pub const fn path_class(&self) -> PathClass {
