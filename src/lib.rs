@@ -3,6 +3,7 @@
 //! ```text
 //!  domain <- wire <- media        who DOES hear whom
 //!  domain <- dispatch             who MAY hear whom
+//!            wire <- sip          what a call's messages mean
 //!  all    <- io <- daemon <- main the world: threads, sockets, files, clocks
 //! ```
 
@@ -15,4 +16,5 @@ pub mod dispatch;
 pub mod domain;
 pub mod io;
 pub mod media;
+pub mod sip;
 pub mod wire;

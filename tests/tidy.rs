@@ -13,24 +13,28 @@ use std::path::Path as FilePath;
 use source::{Path, Source, Token, is_word};
 
 /// Who may import whom. A room not listed here must be argued into the list first.
-const LADDER: [(&str, &[&str]); 13] = [
+const LADDER: [(&str, &[&str]); 14] = [
     ("domain", &[]),
     ("wire", &["domain"]),
     ("media", &["domain", "wire"]),
     ("dispatch", &["domain"]),
+    ("sip", &["domain", "wire"]),
     ("documents", &["domain"]),
     ("config", &["domain"]),
-    ("io", &["domain", "wire", "media", "dispatch", "documents", "config"]),
-    ("api", &["domain", "wire", "media", "dispatch", "documents", "config", "io"]),
-    ("daemon", &["domain", "wire", "media", "dispatch", "documents", "config", "io", "api"]),
-    ("demo", &["domain", "wire", "media", "dispatch", "documents", "config", "io", "api", "daemon"]),
-    ("cli", &["domain", "wire", "media", "dispatch", "documents", "config", "io", "api", "daemon", "demo"]),
-    ("main", &["domain", "wire", "media", "dispatch", "documents", "config", "io", "api", "daemon", "demo", "cli"]),
+    ("io", &["domain", "wire", "media", "dispatch", "sip", "documents", "config"]),
+    ("api", &["domain", "wire", "media", "dispatch", "sip", "documents", "config", "io"]),
+    ("daemon", &["domain", "wire", "media", "dispatch", "sip", "documents", "config", "io", "api"]),
+    ("demo", &["domain", "wire", "media", "dispatch", "sip", "documents", "config", "io", "api", "daemon"]),
+    ("cli", &["domain", "wire", "media", "dispatch", "sip", "documents", "config", "io", "api", "daemon", "demo"]),
+    (
+        "main",
+        &["domain", "wire", "media", "dispatch", "sip", "documents", "config", "io", "api", "daemon", "demo", "cli"],
+    ),
     ("lib", &[]),
 ];
 
 /// Rooms that replay from a seed.
-const CORES: [&str; 4] = ["domain", "wire", "media", "dispatch"];
+const CORES: [&str; 5] = ["domain", "wire", "media", "dispatch", "sip"];
 
 /// Whatever a path in a core may not begin with.
 const BANNED_PATHS: [&str; 16] = [

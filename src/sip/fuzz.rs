@@ -1,0 +1,62 @@
+//! What must hold for any text at all: one function per reader, run by the seeded mutator in `tests/fuzz_sip.rs` and,
+//! with coverage, by cargo-fuzz in `fuzz/`.
+//!
+//! A function returns whether its reader accepted the input. It panics when a promise is broken; it is never called by
+//! the daemon.
+
+use zeroize::Zeroizing;
+
+use super::offer::{LocalMedia, MediaRules, Negotiation, SECRETS_BYTES, Secrets};
+use super::sdes::CryptoLine;
+use super::sdp::{Description, Direction, LINES_MAX};
+use crate::domain::audio::{Codec, Format};
+use crate::domain::configuration::MediaSecurity;
+use crate::domain::port::ExtensionIds;
+
+/// A line that was understood says the same when written; its key has its suite's length.
+pub fn crypto_line(bytes: &[u8]) -> bool {
+    let Ok(value) = std::str::from_utf8(bytes) else { return false };
+    let Ok(line) = CryptoLine::parse(value) else { return false };
+    assert_eq!(line.key.expose().len(), line.key.suite().key_bytes() + line.key.suite().salt_bytes());
+    assert_eq!(CryptoLine::parse(&line.to_value()), Ok(line));
+    true
+}
+
+/// As an offer: what is agreed on stands in our answer, and the answer is one by RFC 3264. As an answer to ours: at most
+/// refused. Says whether it was an offer that could be answered.
+pub fn description(bytes: &[u8]) -> bool {
+    let any = Format { clock_hz: 8000, ..Format::usual(Codec::L16) };
+    let formats = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma, Codec::L16].map(Format::usual);
+    let rules = MediaRules {
+        formats: formats.into_iter().chain([any]).collect(),
+        security: MediaSecurity::Optional,
+        keys_may_cross: true,
+        rtcp_mux: true,
+        extensions: ExtensionIds { level: Some(1), keying: Some(2), talker: Some(3) },
+    };
+    let secrets = Secrets::new(Zeroizing::new([7; SECRETS_BYTES]));
+    let local = LocalMedia { rtp: ([192, 0, 2, 1], 4000).into(), rtcp: ([192, 0, 2, 1], 4001).into() };
+    let mut caller = Negotiation::new(1, local);
+    caller.offer(Direction::SendRecv, &rules, &secrets).expect("it is our turn");
+    if let Ok(agreed) = caller.answered(bytes) {
+        assert!(!agreed.receive.is_empty() && agreed.peer.is_none_or(|peer| !peer.ip().is_unspecified()));
+        assert!(agreed.peer.is_some() || !agreed.direction.sends());
+    }
+    let mut called = Negotiation::new(2, local);
+    let Ok((text, agreed)) = called.answer(bytes, Direction::SendRecv, &rules, &secrets) else { return false };
+    let offer = Description::parse(bytes).expect("it was answered");
+    let answer = Description::parse(text.as_str().as_bytes()).expect("we read what we write");
+    assert_eq!(answer.lines.len(), offer.lines.len().min(LINES_MAX));
+    let all: Vec<_> = answer.audio().collect();
+    let [(at, ours)] = all[..] else { panic!("one audio line, not {}", all.len()) };
+    let (_, theirs) = offer.audio().find(|(place, _)| *place == at).expect("in its place");
+    assert_eq!(ours.profile, theirs.profile);
+    assert!(!ours.payloads.is_empty() && ours.payloads.iter().all(|payload| theirs.payloads.contains(payload)));
+    assert!(ours.events.iter().all(|event| theirs.events.contains(event)));
+    assert!(!ours.direction.sends() || theirs.direction.receives());
+    assert!(!ours.direction.receives() || theirs.direction.sends());
+    assert_eq!(ours.crypto.first().map(|line| &line.key), agreed.protection.as_ref().map(|keys| &keys.send));
+    assert!(ours.crypto.iter().all(|line| theirs.crypto.iter().any(|other| other.tag == line.tag)));
+    assert_eq!(ours.payloads.len(), agreed.receive.len());
+    true
+}

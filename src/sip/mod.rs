@@ -1,0 +1,9 @@
+//! SIP without sockets: what a call's messages mean. Pure: text in, values out, time and randomness as arguments.
+//!
+//! Not a stack: transport, transactions and dialogs are a library's, behind `io`; whom a call may reach is `dispatch`'s
+//! and what is heard is `media`'s. Whatever reads foreign text here has limits with names and a function in [`fuzz`].
+
+pub mod fuzz;
+pub mod offer;
+pub mod sdes;
+pub mod sdp;

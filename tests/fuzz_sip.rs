@@ -1,0 +1,57 @@
+//! Every reader of SIP texts against damaged ones: none panics, and what it accepts it can say again.
+//!
+//! `SEED=n cargo test --test fuzz_sip` tries another sequence; the failing input is printed.
+
+mod mutate;
+
+use std::panic::catch_unwind;
+
+use crosspatch::sip::fuzz;
+
+/// Runs a target over damaged texts and demands that it met both answers often.
+fn survives(target: fn(&[u8]) -> bool, inputs: u32, corpus: &[&str]) {
+    let corpus: Vec<Vec<u8>> = corpus.iter().map(|text| text.as_bytes().to_vec()).collect();
+    for text in &corpus {
+        assert!(target(text), "a valid text was refused: {}", text.escape_ascii());
+    }
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
+    let mut mutator = mutate::Mutator::new(seed, corpus);
+    let mut accepted = 0;
+    for round in 0..inputs {
+        let input = mutator.next_input();
+        match catch_unwind(|| target(input)) {
+            Ok(taken) => accepted += u32::from(taken),
+            Err(_) => panic!("seed {seed}, round {round}: the target panicked on {}", input.escape_ascii()),
+        }
+    }
+    let refused = inputs - accepted;
+    assert!(accepted > inputs / 20 && refused > inputs / 20, "one-sided: {accepted} accepted, {refused} refused");
+}
+
+#[test]
+fn no_text_breaks_the_crypto_line_reader() {
+    survives(
+        fuzz::crypto_line,
+        200_000,
+        &[
+            "1 AES_CM_128_HMAC_SHA1_80 inline:PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR|2^20 KDR=0 WSH=128 -X",
+            "22 AES_CM_128_HMAC_SHA1_32 inline:NzB4d1BINUAvLEw6UzF3WSJ+PSdFcGdUJShpX1Zj",
+            "3 AEAD_AES_128_GCM inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGw==",
+            "4 AEAD_AES_256_GCM inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKis=",
+        ],
+    );
+}
+
+#[test]
+fn no_text_breaks_offer_and_answer() {
+    let head = "v=0\r\no=- 7 1 IN IP4 198.51.100.9\r\ns=x\r\nc=IN IP4 198.51.100.9\r\nt=0 0\r\n";
+    let phone = "m=audio 6000 RTP/AVP 96 9 0 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n\
+        a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=maxptime:60\r\na=rtcp-mux\r\n\
+        a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\na=sendrecv\r\n";
+    let secured = "m=video 7000 RTP/AVP 31\r\na=x\r\nm=audio 6000 RTP/SAVP 8 97\r\na=rtpmap:97 L16/16000\r\n\
+        a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR|2^20\r\n\
+        a=rtcp:6009 IN IP4 198.51.100.7\r\na=recvonly\r\nm=application 0 UDP/BFCP *\r\n";
+    let held = "m=audio 6000 RTP/AVPF 0\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\n";
+    let corpus = [phone, secured, held].map(|lines| format!("{head}{lines}"));
+    survives(fuzz::description, 30_000, &corpus.each_ref().map(String::as_str));
+}
