@@ -4,14 +4,15 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::limits::DoorLimits;
-use crate::api::tokens::TokenTable;
+use crate::api::reload::read_again;
+use crate::api::tokens::{Known, TokenTable};
 use crate::api::{self, Door, DoorCounters, Served};
 use crate::config::{self, Fault, Settings};
 use crate::dispatch::evolve;
@@ -133,41 +134,37 @@ impl Start {
         wait_for_routes(&ends.link).await?;
         let door = Arc::new(Door {
             link: ends.link.clone(),
-            tokens: TokenTable::load(&self.settings.tokens).map_err(RunFault::Configuration)?,
-            stats: stats.clone(),
+            tokens: TokenTable::new(Known::read(&self.settings.tokens).map_err(RunFault::Configuration)?),
+            started_with: self.settings.clone(),
+            certificate: OnceLock::new(),
+            stats,
             config_path: path.to_owned(),
             data_dir: self.settings.data_dir.clone(),
             keep_text: keep_last_good,
             limits: DoorLimits::default(),
             counters: DoorCounters::default(),
         });
-        let served = api::serve(door, &self.settings).await.map_err(RunFault::System)?;
-        let ended = serve(ends, &self.settings, &served, stats, path).await;
+        let served = api::serve(Arc::clone(&door), &self.settings).await.map_err(RunFault::System)?;
+        let ended = serve(ends, &self.settings, &served, &door).await;
         served.stop().await;
         ended
     }
 }
 
 /// Serves until a signal, then drains.
-async fn serve(
-    mut ends: ControlEnds,
-    settings: &Settings,
-    served: &Served,
-    stats: Vec<Arc<ShardStats>>,
-    path: &Path,
-) -> Result<(), RunFault> {
+async fn serve(mut ends: ControlEnds, settings: &Settings, served: &Served, door: &Door) -> Result<(), RunFault> {
     let mut terminate = signal(SignalKind::terminate()).map_err(system("signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals"))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(system("signals"))?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    tracing::info!(node = settings.node, http = %served.address, shards = stats.len(), "ready");
+    tracing::info!(node = settings.node, http = %served.address, shards = door.stats.len(), "ready");
     let mut watchdog = tokio::time::interval(watchdog_beat());
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&ends.link, path, &settings.data_dir).await,
-            _ = watchdog.tick() => feed_watchdog(&stats, &ends.heartbeat),
+            _ = hangup.recv() => reload(door).await,
+            _ = watchdog.tick() => feed_watchdog(&door.stats, &ends.heartbeat),
             // Nothing would be cut any more: the process must not go on relaying.
             ended = &mut ends.task => return Err(RunFault::System(format!("control has ended by itself: {ended:?}"))),
         }
@@ -179,30 +176,27 @@ async fn serve(
 }
 
 /// Reads the file again and adopts what it says; a faulty file changes nothing.
-pub async fn reload(link: &ControlLink, path: &Path, data_dir: &Path) {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(fault) => return tracing::error!(path = %path.display(), %fault, "reload: the file cannot be read"),
+async fn reload(door: &Door) {
+    let principal = match file_itself() {
+        Ok(principal) => principal,
+        Err(fault) => return tracing::error!(%fault, "reload: refused, nothing changed"),
     };
-    match config::parse(&text, &path.display().to_string()) {
-        Ok((_, configuration, _)) => match adopt(link, configuration).await {
-            Ok(()) => keep_last_good(data_dir, &text),
-            Err(fault) => tracing::error!(%fault, "reload: refused, nothing changed"),
-        },
-        Err(faults) => {
-            tracing::error!(
-                faults = faults.len(),
-                "reload: the file is faulty, nothing changed; see `crosspatch check`"
-            );
-        }
+    match read_again(door, principal).await {
+        Ok(plan) => plan.lines.iter().for_each(|line| tracing::info!(line, "reload")),
+        Err(fault) => tracing::error!(%fault, "reload: refused, nothing changed"),
     }
+}
+
+/// Who adopts what the file says.
+fn file_itself() -> Result<Principal, RunFault> {
+    let user = UserId::new("file").map_err(|fault| RunFault::System(fault.to_string()))?;
+    Ok(Principal { user, agency: None, role: Role::Admin })
 }
 
 /// What the file asks for, as a command like any other.
 async fn adopt(link: &ControlLink, configuration: Configuration) -> Result<(), RunFault> {
     use crate::domain::refusal::Refusal;
-    let user = UserId::new("file").map_err(|fault| RunFault::System(fault.to_string()))?;
-    let principal = Principal { user, agency: None, role: Role::Admin };
+    let principal = file_itself()?;
     let command = Command::Adopt { configuration: Box::new(configuration) };
     match link.ask(command, principal, None).await {
         Ok(_) | Err(Refusal::NothingToDo) => Ok(()),

@@ -258,6 +258,23 @@ fn no_answer_event_or_figure_holds_a_token() {
     }
 }
 
+/// What a file knows of a token.
+fn digest(token: &str) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_plan_names_what_only_a_start_reads() {
+    let stage = Stage::new();
+    let text = std::fs::read_to_string(stage.folder.path().join("crosspatch.toml")).unwrap();
+    let same = stage.post(ADMIN, "/api/v1/plan", &text);
+    assert_eq!(same.json()["lines"], Value::Array(vec![]), "{same:?}");
+    let other = text.replacen("[server]", "[server]\nshards = 3", 1);
+    let plan = stage.post(ADMIN, "/api/v1/plan", &other);
+    assert_eq!(plan.json()["lines"][0], "server.shards changes at the next start", "{plan:?}");
+}
+
 #[test]
 fn a_plan_changes_nothing_and_a_reload_does_what_it_said() {
     let stage = Stage::new();

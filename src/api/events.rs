@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use utoipa::ToSchema;
 
 use crate::dispatch::State;
@@ -116,6 +116,8 @@ pub(super) enum Ended {
     NoHistory,
     /// The daemon stops.
     Stopping,
+    /// Other tokens count now, and perhaps not its own.
+    TokensChanged,
 }
 
 impl Ended {
@@ -127,6 +129,7 @@ impl Ended {
             Ended::Silent => Some((close_code::POLICY, "no ping was answered; go on from your cursor")),
             Ended::NoHistory => Some((close_code::AGAIN, "history cannot be read now; go on from your cursor later")),
             Ended::Stopping => Some((close_code::AWAY, "the daemon is stopping; go on from your cursor")),
+            Ended::TokensChanged => Some((close_code::AGAIN, "tokens have changed; go on from your cursor with yours")),
         }
     }
 }
@@ -137,6 +140,7 @@ struct Stream<'a> {
     link: &'a ControlLink,
     sight: Sight,
     position: u64,
+    tokens: watch::Receiver<()>,
     taken_within: Duration,
 }
 
@@ -146,10 +150,11 @@ pub(super) async fn stream(
     link: &ControlLink,
     sight: Sight,
     after: Option<u64>,
+    tokens: watch::Receiver<()>,
     taken_within: Duration,
 ) -> Ended {
     let position = after.unwrap_or(link.seen.borrow().position);
-    let mut stream = Stream { socket, link, sight, position, taken_within };
+    let mut stream = Stream { socket, link, sight, position, tokens, taken_within };
     let ended = match stream.serve().await {
         Ok(never) => match never {},
         Err(ended) => ended,
@@ -176,6 +181,7 @@ impl Stream<'_> {
                     Err(RecvError::Closed) => return Err(Ended::Stopping),
                 },
                 () = self.link.commands.closed() => return Err(Ended::Stopping),
+                Ok(()) = self.tokens.changed() => return Err(Ended::TokensChanged),
                 _ = ping.tick() => {
                     unanswered += 1;
                     if unanswered > PINGS_UNANSWERED_MAX {

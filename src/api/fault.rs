@@ -1,5 +1,7 @@
 //! What a request is answered that was not done: an HTTP status, a stable code and a sentence. State is as before.
 
+use std::fmt;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -44,6 +46,15 @@ pub enum ApiFault {
 impl From<Refusal> for ApiFault {
     fn from(refusal: Refusal) -> Self {
         ApiFault::Refused(Box::new(refusal))
+    }
+}
+
+impl fmt::Display for ApiFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let ApiFault::Faulty(faults) = self {
+            return write!(f, "the file has faults; nothing changed: {faults}");
+        }
+        f.write_str(self.body()["sentence"].as_str().unwrap_or_default())
     }
 }
 

@@ -9,6 +9,7 @@ pub mod limits;
 mod metrics;
 mod openapi;
 mod orders;
+pub mod reload;
 mod routes;
 pub mod tls;
 pub mod tokens;
@@ -16,8 +17,8 @@ pub mod tokens;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -40,6 +41,10 @@ pub use openapi::document;
 pub struct Door {
     pub link: ControlLink,
     pub tokens: TokenTable,
+    /// What was read at the start.
+    pub started_with: Settings,
+    /// Set once TLS is served; a reload gives it the certificate anew.
+    pub certificate: OnceLock<RustlsConfig>,
     pub stats: Vec<Arc<ShardStats>>,
     /// The file that a reload reads again.
     pub config_path: PathBuf,
@@ -138,7 +143,8 @@ pub async fn serve(door: Arc<Door>, settings: &Settings) -> Result<Served, Strin
     match &settings.tls {
         None => drop(tokio::spawn(async move { log_end(server.serve(service).await, alive) })),
         Some(tls) => {
-            let config = RustlsConfig::from_config(tls::load(tls)?);
+            let certificate = tls::load(tls)?;
+            let config = door.certificate.get_or_init(|| RustlsConfig::from_config(certificate)).clone();
             let acceptor = RustlsAcceptor::new(config).handshake_timeout(within);
             let server = server.map(|bounded| acceptor.acceptor(bounded));
             tokio::spawn(async move { log_end(server.serve(service).await, alive) });

@@ -7,14 +7,14 @@ use crate::dispatch::{view, why};
 use crate::domain::command::Command;
 use crate::domain::refusal::Refusal;
 
-use super::{events, fault, orders, routes};
+use super::{events, fault, orders, reload, routes};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Crosspatch", description = "Joins agencies' radios across incidents."),
     paths(
         routes::command, routes::show_roster, routes::show_incidents, routes::show_incident, routes::show_why,
-        routes::show_events, routes::subscribe, routes::show_plan, routes::reload, routes::show_openapi,
+        routes::show_events, routes::subscribe, reload::show_plan, reload::reload, routes::show_openapi,
         routes::show_metrics, routes::healthz, routes::readyz, routes::show_talkgroups, routes::show_alarms,
         routes::show_emergencies, orders::open_incident, orders::order_incident, orders::order_link,
         orders::declare_emergency, orders::order_emergency,

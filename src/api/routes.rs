@@ -13,29 +13,25 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, body::Bytes};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
-use utoipa::ToSchema;
 
-use crate::config::{self, Settings};
+use crate::config::Settings;
 use crate::dispatch::control::Answer;
 use crate::dispatch::sight::{Sight, find_incident, veiled};
 use crate::dispatch::view::{EmergencyView, IncidentView, Roster, TalkgroupView, roster};
 use crate::dispatch::why::{Why, why};
-use crate::dispatch::{decide, plan};
-use crate::domain::command::{Command, Principal, Role};
-use crate::domain::configuration::Configuration;
+use crate::domain::command::{Command, Principal};
 use crate::domain::event::{Alarm, Recorded};
 use crate::domain::id::{AgencyId, IncidentId, TalkgroupId};
-use crate::domain::random::Entropy;
 use crate::domain::refusal::Refusal;
 use crate::io::clock;
 
 use super::events::{Ended, EventPage, PAGE_MAX, known_position, page, stream};
 use super::fault::{ApiFault, Refused};
-use super::orders;
 use super::{BODY_BYTES_MAX, Door, document, metrics};
+use super::{orders, reload};
 
 /// All routes. Where others than this machine can ask, figures are for tokens.
 pub(super) fn router(door: Arc<Door>, settings: &Settings) -> Router {
@@ -53,8 +49,8 @@ pub(super) fn router(door: Arc<Door>, settings: &Settings) -> Router {
         .route("/api/v1/incidents/{incident}", get(show_incident))
         .route("/api/v1/why", get(show_why))
         .route("/api/v1/events", get(show_events))
-        .route("/api/v1/plan", post(show_plan))
-        .route("/api/v1/reload", post(reload))
+        .route("/api/v1/plan", post(reload::show_plan))
+        .route("/api/v1/reload", post(reload::reload))
         .route("/api/openapi.json", get(show_openapi))
         .route("/metrics", figures)
         .route("/healthz", get(healthz))
@@ -298,9 +294,10 @@ pub(super) async fn subscribe(
         return Err(ApiFault::Busy(format!("There are {most} subscribers already.")));
     }
     let counted = Counted(Arc::clone(&door));
+    let tokens = door.tokens.changes();
     Ok(upgrade.max_message_size(4096).on_upgrade(async move |socket| {
         let Counted(door) = &counted;
-        if stream(socket, &door.link, sight, after, door.limits.event_taken_within).await == Ended::Slow {
+        if stream(socket, &door.link, sight, after, tokens, door.limits.event_taken_within).await == Ended::Slow {
             door.counters.subscribers_slow.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(user = %principal.user, "a subscriber that takes no events was let go");
         }
@@ -313,59 +310,6 @@ struct Counted(Arc<Door>);
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.counters.subscribers.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// What a file would change.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct PlanView {
-    pub lines: Vec<String>,
-}
-
-/// What adopting a TOML text would do. Nothing is changed.
-#[utoipa::path(post, path = "/api/v1/plan", request_body(content = String, content_type = "application/toml"),
-    responses((status = 200, body = PlanView), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
-pub(super) async fn show_plan(
-    State(door): State<Arc<Door>>,
-    Who(principal): Who,
-    body: Result<Bytes, BytesRejection>,
-) -> Answered<PlanView> {
-    let body = read(body)?;
-    let text = String::from_utf8(body.into()).map_err(|_| ApiFault::Bad("A configuration is UTF-8.".to_owned()))?;
-    let (_, configuration, _) =
-        config::parse(&text, "configuration").map_err(|faults| ApiFault::Faulty(config::render(&faults)))?;
-    lines_of(&door, &principal, configuration).map(Json)
-}
-
-/// The lines of the plan, without carrying it out.
-fn lines_of(door: &Door, principal: &Principal, configuration: Configuration) -> Result<PlanView, ApiFault> {
-    if principal.role != Role::Admin {
-        return Err(Refusal::NotAllowed { needs: "the role of an administrator".to_owned() }.into());
-    }
-    let seen = Arc::clone(&door.link.seen.borrow());
-    let adopt = Command::Adopt { configuration: Box::new(configuration) };
-    match decide(&seen.state, &adopt, principal, clock::now(), &mut Entropy::new(seen.position)) {
-        Ok(records) => Ok(PlanView { lines: plan::lines(&seen.state.configuration, &records) }),
-        Err(Refusal::NothingToDo) => Ok(PlanView { lines: Vec::new() }),
-        Err(refusal) => Err(refusal.into()),
-    }
-}
-
-/// Reads the daemon's own file again and adopts it.
-#[utoipa::path(post, path = "/api/v1/reload", responses((status = 200, body = PlanView), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]
-pub(super) async fn reload(State(door): State<Arc<Door>>, Who(principal): Who) -> Answered<PlanView> {
-    let path = &door.config_path;
-    let text = std::fs::read_to_string(path).map_err(|fault| ApiFault::Failed(format!("the file: {fault}")))?;
-    let (_, configuration, _) =
-        config::parse(&text, "configuration").map_err(|faults| ApiFault::Faulty(config::render(&faults)))?;
-    let lines = lines_of(&door, &principal, configuration.clone())?;
-    match ask(&door, Command::Adopt { configuration: Box::new(configuration) }, principal, &HeaderMap::new()).await {
-        Ok(_) => {
-            (door.keep_text)(&door.data_dir, &text);
-            Ok(Json(lines))
-        }
-        Err(ApiFault::Refused(refusal)) if *refusal == Refusal::NothingToDo => Ok(Json(lines)),
-        Err(fault) => Err(fault),
     }
 }
 

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
 use crate::config::{SecretSource, Token};
 use crate::domain::command::Principal;
@@ -15,10 +16,16 @@ use crate::domain::time::MonoTime;
 
 /// All tokens of the configuration.
 pub struct TokenTable {
-    tokens: Vec<([u8; 32], Principal)>,
+    known: RwLock<Known>,
+    /// Told when tokens are other ones.
+    changed: watch::Sender<()>,
     wrong: AtomicU64,
     sources: Mutex<BTreeMap<IpAddr, Tries>>,
 }
+
+/// Tokens whose secrets have been read.
+#[derive(Clone, PartialEq)]
+pub struct Known(Vec<([u8; 32], Principal)>);
 
 /// Wrong tokens of one source in one minute.
 #[derive(Clone, Copy)]
@@ -44,16 +51,48 @@ const TRIES_MAX: u32 = 20;
 const SOURCES_MAX: usize = 1024;
 const MINUTE_MS: u64 = 60_000;
 
-impl TokenTable {
-    /// Resolves every secret. Refuses one that cannot be read, naming its user and place, never its content.
-    pub fn load(tokens: &[Token]) -> Result<Self, String> {
-        let mut table = Vec::new();
+impl Known {
+    /// Reads every secret. Refuses one that cannot be read, naming its user and place, never its content.
+    pub fn read(tokens: &[Token]) -> Result<Self, String> {
+        let mut known = Vec::new();
         for token in tokens {
             let hash = hash_of(&token.secret).map_err(|why| format!("token of {}: {why}", token.user))?;
             let principal = Principal { user: token.user.clone(), agency: token.agency.clone(), role: token.role };
-            table.push((hash, principal));
+            known.push((hash, principal));
         }
-        Ok(Self { tokens: table, wrong: AtomicU64::new(0), sources: Mutex::default() })
+        Ok(Self(known))
+    }
+}
+
+impl TokenTable {
+    /// A table of these tokens.
+    pub fn new(known: Known) -> Self {
+        let (known, changed) = (RwLock::new(known), watch::Sender::new(()));
+        Self { known, changed, wrong: AtomicU64::new(0), sources: Mutex::default() }
+    }
+
+    /// From now on these tokens count and no others; whoever looks at [`TokenTable::changes`] is told if they differ.
+    pub fn replace(&self, known: Known) {
+        let mut held = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if *held != known {
+            *held = known;
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Sees each later change of the tokens.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// What other tokens would change, a line each.
+    pub fn differences(&self, new: &Known) -> Vec<String> {
+        let held = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let missing = |from: &Known, entry: &([u8; 32], Principal)| !from.0.contains(entry);
+        let gone =
+            held.0.iter().filter(|entry| missing(new, entry)).map(|(_, who)| format!("a token of {} ends", who.user));
+        let more = new.0.iter().filter(|entry| missing(&held, entry));
+        gone.chain(more.map(|(_, who)| format!("a token of {} begins", who.user))).collect()
     }
 
     /// Wrong and missing tokens so far.
@@ -72,13 +111,13 @@ impl TokenTable {
         let hash: [u8; 32] = Sha256::digest(token.trim().as_bytes()).into();
         // Every entry is compared, so that time tells nothing of which one was near.
         let mut found = None;
-        for (known, principal) in &self.tokens {
+        for (known, principal) in &self.known.read().unwrap_or_else(PoisonError::into_inner).0 {
             if bool::from(known.ct_eq(&hash)) {
-                found = Some(principal);
+                found = Some(principal.clone());
             }
         }
         // A right token passes whoever shares its address: behind a proxy one guesser must not lock out dispatchers.
-        found.cloned().ok_or_else(|| {
+        found.ok_or_else(|| {
             let throttled = self.is_throttled(source, now);
             self.note_wrong(source, now);
             if throttled { NoPrincipal::Throttled } else { NoPrincipal::Wrong }
@@ -86,13 +125,13 @@ impl TokenTable {
     }
 
     fn is_throttled(&self, source: IpAddr, now: MonoTime) -> bool {
-        let sources = self.sources.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.get(&source).is_some_and(|tries| tries.count >= TRIES_MAX && now.ms_since(tries.since) < MINUTE_MS)
     }
 
     fn note_wrong(&self, source: IpAddr, now: MonoTime) {
         self.wrong.fetch_add(1, Ordering::Relaxed);
-        let mut sources = self.sources.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.retain(|_, tries| now.ms_since(tries.since) < MINUTE_MS);
         if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
             let oldest = sources.iter().min_by_key(|(_, tries)| tries.since).map(|(source, _)| *source);
@@ -137,7 +176,7 @@ mod tests {
         let secret = SecretSource::Sha256(Sha256::digest(b"right").into());
         let user = UserId::new("desk").unwrap();
         let agency = Some(AgencyId::new("police").unwrap());
-        TokenTable::load(&[Token { user, agency, role: Role::Dispatcher, secret }]).unwrap()
+        TokenTable::new(Known::read(&[Token { user, agency, role: Role::Dispatcher, secret }]).unwrap())
     }
 
     #[test]

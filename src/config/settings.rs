@@ -33,6 +33,40 @@ pub struct Settings {
     pub tokens: Vec<Token>,
 }
 
+impl Settings {
+    /// Keys of `[server]` that a start reads and a reload does not, and that differ in `new`.
+    pub fn changed_at_start(&self, new: &Self) -> Vec<&'static str> {
+        let Self {
+            node,
+            data_dir,
+            http,
+            tls,
+            shards,
+            media_address: _,
+            media_ports,
+            log,
+            journal_strict,
+            limits,
+            tokens: _,
+        } = self;
+        [
+            ("node", *node != new.node),
+            ("data_dir", *data_dir != new.data_dir),
+            ("http", *http != new.http),
+            // The same files are read again; others, or none, are not.
+            ("tls_certificate and tls_key", *tls != new.tls),
+            ("shards", *shards != new.shards),
+            ("media_ports", *media_ports != new.media_ports),
+            ("log", *log != new.log),
+            ("journal_strict", *journal_strict != new.journal_strict),
+            ("limits", *limits != new.limits),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+}
+
 /// Certificate and key files in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {

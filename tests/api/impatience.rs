@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
-use crate::stage::{POLICE, Stage};
+use crate::stage::{ADMIN, FIRE, POLICE, Stage};
 
 /// Long enough for a busy machine, short enough for a test.
 const SHORT: Duration = Duration::from_millis(400);
@@ -217,6 +217,32 @@ fn a_client_that_does_not_read_its_answer_is_let_go_and_counted() {
     let _ = socket.read_to_end(&mut told);
     let all = stage.get(POLICE, "/api/v1/events").text.len();
     assert!(told.len() < all, "all {all} bytes were kept for it");
+}
+
+#[test]
+fn a_token_taken_out_of_the_file_ends_with_its_streams_and_the_others_go_on() {
+    let stage = Stage::new();
+    stage.incident();
+    let mut subscriber = subscribe(&stage, "c0").unwrap();
+    let file = stage.folder.path().join("crosspatch.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let digest = crate::digest(POLICE);
+    assert!(text.contains(&digest));
+    // A secret that cannot be read refuses the file whole, and everything stays.
+    let unreadable = text.replace(&format!("sha256 = \"{digest}\""), "file = \"/nowhere/token\"");
+    std::fs::write(&file, unreadable).unwrap();
+    let refused = stage.post(ADMIN, "/api/v1/reload", "");
+    assert!(refused.status == 422 && refused.text.contains("/nowhere/token"), "{refused:?}");
+    assert_eq!(stage.get(POLICE, "/api/v1/roster").status, 200);
+    // Another token for the same desk.
+    std::fs::write(&file, text.replace(&digest, &crate::digest("another-token"))).unwrap();
+    let reloaded = stage.post(ADMIN, "/api/v1/reload", "");
+    assert!(reloaded.status == 200 && reloaded.text.contains("token of"), "{reloaded:?}");
+    assert_eq!(stage.get(POLICE, "/api/v1/roster").status, 401);
+    assert_eq!(stage.get("another-token", "/api/v1/roster").status, 200);
+    assert_eq!(stage.get(FIRE, "/api/v1/roster").status, 200);
+    let (events, code) = read_on(&mut subscriber, "never");
+    assert_eq!((events.is_empty(), code), (false, Some(CloseCode::Again)));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The real API on a real control task, a real journal in a scratch folder and real media threads, on loopback.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crosspatch::api::limits::DoorLimits;
-use crosspatch::api::tokens::TokenTable;
+use crosspatch::api::tokens::{Known, TokenTable};
 use crosspatch::api::{self, Door, DoorCounters, Served};
 use crosspatch::config::{self, Settings};
 use crosspatch::domain::command::{Command, Principal, Role};
@@ -81,7 +81,9 @@ impl Stage {
         let link = ends.link.clone();
         let door = Arc::new(Door {
             link: link.clone(),
-            tokens: TokenTable::load(&settings.tokens).unwrap(),
+            tokens: TokenTable::new(Known::read(&settings.tokens).unwrap()),
+            started_with: settings.clone(),
+            certificate: OnceLock::new(),
             stats,
             config_path: folder.path().join("crosspatch.toml"),
             data_dir: folder.path().to_owned(),

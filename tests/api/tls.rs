@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,30 +19,34 @@ use crate::stage::{ADMIN, Answer, FIRE, POLICE, Stage, answer};
 struct Outside {
     stage: Stage,
     certificate: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+}
+
+/// Writes a new certificate and its key where `tls_in` finds them; the certificate.
+fn certify(folder: &Path) -> String {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = tls_in(folder);
+    std::fs::write(files.certificate, made.cert.pem()).unwrap();
+    std::fs::write(files.key, made.signing_key.serialize_pem()).unwrap();
+    made.cert.pem()
+}
+
+fn tls_in(folder: &Path) -> Tls {
+    Tls { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") }
 }
 
 impl Outside {
     fn new(limits: DoorLimits) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let write = |name: &str, text: String| -> PathBuf {
-            let path = folder.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            path
-        };
-        let certificate = made.cert.pem();
-        let tls = Tls {
-            certificate: write("certificate.pem", certificate.clone()),
-            key: write("key.pem", made.signing_key.serialize_pem()),
-        };
+        let certificate = certify(folder.path());
+        let tls = tls_in(folder.path());
         let stage = Stage::with(limits, |settings| {
             // Every address of this machine, loopback among them.
             settings.http = SocketAddr::from(([0, 0, 0, 0], 0));
             settings.tls = Some(tls);
         });
-        Self { stage, certificate, _folder: folder }
+        Self { stage, certificate, folder }
     }
 
     fn port(&self) -> u16 {
@@ -50,19 +54,19 @@ impl Outside {
     }
 
     fn get(&self, token: &str, path: &str) -> Answer {
+        let request = self.trusting().get(format!("https://localhost:{}{path}", self.port()));
+        answer(authorized(request, token).call().unwrap())
+    }
+
+    fn trusting(&self) -> ureq::Agent {
         let certificate = ureq::tls::Certificate::from_pem(self.certificate.as_bytes()).unwrap();
         let roots = ureq::tls::RootCerts::Specific(Arc::new(vec![certificate]));
-        let agent = ureq::Agent::config_builder()
+        ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
             .tls_config(ureq::tls::TlsConfig::builder().root_certs(roots).build())
             .build()
-            .new_agent();
-        let mut request = agent.get(format!("https://localhost:{}{path}", self.port()));
-        if !token.is_empty() {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        answer(request.call().unwrap())
+            .new_agent()
     }
 
     fn connect(&self) -> TcpStream {
@@ -70,6 +74,28 @@ impl Outside {
         socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         socket
     }
+}
+
+fn authorized<B>(request: ureq::RequestBuilder<B>, token: &str) -> ureq::RequestBuilder<B> {
+    if token.is_empty() { request } else { request.header("authorization", format!("Bearer {token}")) }
+}
+
+#[test]
+fn a_certificate_renewed_in_its_files_is_served_after_a_reload() {
+    let mut outside = Outside::new(DoorLimits::default());
+    let Tls { certificate, key } = tls_in(outside.folder.path());
+    let file = outside.stage.folder.path().join("crosspatch.toml");
+    let keys = format!("[server]\ntls_certificate = {certificate:?}\ntls_key = {key:?}");
+    let text = std::fs::read_to_string(&file).unwrap().replacen("[server]", &keys, 1);
+    std::fs::write(&file, text).unwrap();
+    let renewed = certify(outside.folder.path());
+    let url = format!("https://localhost:{}/api/v1/reload", outside.port());
+    let reloaded = answer(authorized(outside.trusting().post(url), ADMIN).send_empty().unwrap());
+    assert_eq!(reloaded.status, 200, "{reloaded:?}");
+    let old = outside.trusting().get(format!("https://localhost:{}/healthz", outside.port())).call();
+    assert!(old.is_err(), "the old certificate is still shown");
+    outside.certificate = renewed;
+    assert_eq!(outside.get("", "/healthz").status, 200);
 }
 
 #[test]

@@ -30,10 +30,9 @@ fn a_daemon_told_to_stop_in_mid_burst_writes_down_who_heard_the_talker() {
     assert!(ended.success(), "{ended}: {:#?}", daemon.logged());
     daemon.start_again();
     let history = daemon.desk("north").history();
-    let told = history.iter().find_map(|event| match event {
-        Event::Talked { end, heard_by, .. } => Some((end, heard_by)),
-        _ => None,
-    });
+    let told = history
+        .iter()
+        .find_map(|event| if let Event::Talked { end, heard_by, .. } = event { Some((end, heard_by)) } else { None });
     let (end, heard_by) = told.expect("the burst is in the history");
     // The stop ended it, and not the start that found it open.
     assert_ne!(*end, BurstEnd::Restart);
