@@ -55,3 +55,17 @@ fn no_text_breaks_offer_and_answer() {
     let corpus = [phone, secured, held].map(|lines| format!("{head}{lines}"));
     survives(fuzz::description, 30_000, &corpus.each_ref().map(String::as_str));
 }
+
+#[test]
+fn no_text_breaks_the_digest_reader() {
+    survives(
+        fuzz::digest_header,
+        200_000,
+        &[
+            "Digest username=\"10\\\"01\", realm=\"county\", nonce=\"n\", uri=\"sip:a,b\", response=\"00\", cnonce=\"c\", \
+             qop=auth, nc=0000000a, algorithm=MD5",
+            "Digest realm=\"county\", nonce=\"AAAA\", algorithm=SHA-256, qop=\"auth,auth-int\", opaque=\"x\", stale=TRUE",
+            "Digest realm=\"county\", nonce=\"AAAA\"",
+        ],
+    );
+}

@@ -240,6 +240,18 @@ fn hold_in_every_dialect_stops_what_it_says_and_resume_brings_it_back() {
 }
 
 #[test]
+fn a_line_in_use_stays_in_use_although_another_would_do() {
+    let mut call = call(4000);
+    let first = phone("audio 6000 RTP/AVP 18", &[]) + "m=audio 6002 RTP/AVP 0\r\n";
+    let again = first.replace("6000 RTP/AVP 18", "6000 RTP/AVP 8");
+    for offer in [&first, &again] {
+        let (text, agreed) = call.answer(offer.as_bytes(), SendRecv, &rules(), &secrets(1)).unwrap();
+        assert_eq!(agreed.peer.unwrap().port(), 6002);
+        assert!(text.as_str().contains("m=audio 0 RTP/AVP"), "{}", text.as_str());
+    }
+}
+
+#[test]
 fn a_hold_of_ours_is_kept_even_if_the_phone_answers_it_wrongly() {
     for (theirs, ours) in
         [("recvonly", SendOnly), ("sendrecv", SendOnly), ("inactive", Inactive), ("sendonly", Inactive)]
@@ -440,6 +452,8 @@ fn a_description_that_cannot_be_a_call_is_refused_by_name() {
     assert_eq!(refused(&phone("audio 6000 UDP/TLS/RTP/SAVPF 0", &[])), MediaRefusal::Sdp(SdpFault::Profile));
     assert_eq!(refused(&phone("video 6000 RTP/AVP 31", &[])), MediaRefusal::Sdp(SdpFault::NotAudio));
     assert_eq!(refused(&phone("audio 6000 RTP/AVP 18", &[])), MediaRefusal::NoCodec);
+    let like_rtcp = phone("audio 6000 RTP/AVP 72", &["rtpmap:72 PCMA/8000"]);
+    assert_eq!(refused(&like_rtcp), MediaRefusal::NoCodec, "with a marker it would be taken for RTCP");
     assert_eq!(refused("v=0\r\n"), MediaRefusal::Sdp(SdpFault::NotAudio));
     for nonsense in ["", "v=1\r\n", "m=audio x RTP/AVP 0\r\n", "v=0\r\nm=audio 1 RTP/AVP\r\n"] {
         assert_eq!(refused(nonsense).status(), 400, "{nonsense:?}");

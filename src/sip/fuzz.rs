@@ -6,6 +6,7 @@
 
 use zeroize::Zeroizing;
 
+use super::digest::{Authorization, Challenge};
 use super::offer::{LocalMedia, MediaRules, Negotiation, SECRETS_BYTES, Secrets};
 use super::sdes::CryptoLine;
 use super::sdp::{Description, Direction, LINES_MAX};
@@ -59,4 +60,22 @@ pub fn description(bytes: &[u8]) -> bool {
     assert!(ours.crypto.iter().all(|line| theirs.crypto.iter().any(|other| other.tag == line.tag)));
     assert_eq!(ours.payloads.len(), agreed.receive.len());
     true
+}
+
+/// A challenge or an answer that was understood says the same when written; no written one has a line break.
+pub fn digest_header(bytes: &[u8]) -> bool {
+    let Ok(value) = std::str::from_utf8(bytes) else { return false };
+    let answer = Authorization::parse(value);
+    if let Ok(answer) = &answer {
+        let written = answer.to_value(true, None);
+        assert!(!written.contains(['\r', '\n']));
+        assert_eq!(Authorization::parse(&written).as_ref(), Ok(answer));
+    }
+    let challenge = Challenge::parse(value);
+    if let Ok(challenge) = &challenge {
+        let written = challenge.to_value();
+        assert!(!written.contains(['\r', '\n']));
+        assert_eq!(Challenge::parse(&written).as_ref(), Ok(challenge));
+    }
+    answer.is_ok() || challenge.is_ok()
 }

@@ -3,6 +3,7 @@
 //! Not a stack: transport, transactions and dialogs are a library's, behind `io`; whom a call may reach is `dispatch`'s
 //! and what is heard is `media`'s. Whatever reads foreign text here has limits with names and a function in [`fuzz`].
 
+pub mod digest;
 pub mod fuzz;
 pub mod offer;
 pub mod sdes;
