@@ -6,5 +6,6 @@
 pub mod digest;
 pub mod fuzz;
 pub mod offer;
+pub mod registrar;
 pub mod sdes;
 pub mod sdp;
