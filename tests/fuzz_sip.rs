@@ -69,3 +69,15 @@ fn no_text_breaks_the_digest_reader() {
         ],
     );
 }
+
+#[test]
+fn no_bytes_break_the_gate() {
+    let torture = include_str!("sip_torture/rfc4475.txt").split("\n=== ").skip(1);
+    let messages = torture.filter_map(|message| {
+        let (title, text) = message.split_once('\n')?;
+        title.ends_with(" pass").then(|| format!("{text}\n").replace('\n', "\r\n"))
+    });
+    let messages: Vec<String> = messages.filter(|message| message.len() < 1000).collect();
+    assert!(messages.len() > 15);
+    survives(fuzz::gate, 200_000, &messages.iter().map(String::as_str).collect::<Vec<_>>());
+}

@@ -7,6 +7,7 @@
 use zeroize::Zeroizing;
 
 use super::digest::{Authorization, Challenge};
+use super::gate::{self, Passage};
 use super::offer::{LocalMedia, MediaRules, Negotiation, SECRETS_BYTES, Secrets};
 use super::sdes::CryptoLine;
 use super::sdp::{Description, Direction, LINES_MAX};
@@ -78,4 +79,31 @@ pub fn digest_header(bytes: &[u8]) -> bool {
         assert_eq!(Challenge::parse(&written).as_ref(), Ok(challenge));
     }
     answer.is_ok() || challenge.is_ok()
+}
+
+/// What passes passes again without what followed it; an answer is whole, has no line of its own making, and is hardly
+/// longer than what it answers.
+pub fn gate(bytes: &[u8]) -> bool {
+    let source = ([198, 51, 100, 9], 5060).into();
+    match gate::judge(bytes, source) {
+        Passage::Pass(length) => {
+            assert_eq!(gate::judge(&bytes[..length], source), Passage::Pass(length));
+            true
+        }
+        Passage::KeepAlive => {
+            assert!(bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')));
+            false
+        }
+        Passage::Refuse(fault, answer) => {
+            assert!(answer.len() <= 2 * bytes.len());
+            assert!(answer.starts_with(format!("SIP/2.0 {fault}\r\nVia: ").as_bytes()));
+            let head = answer.strip_suffix(b"\r\n\r\n").expect("it ends with a blank line");
+            let lines = head.windows(2).filter(|bytes| bytes == b"\r\n").count();
+            let ends = head.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
+            assert_eq!(ends, 2 * lines, "no line end but those between lines");
+            assert!(lines <= gate::HEADERS_MAX + 2);
+            false
+        }
+        Passage::Drop(_) => false,
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod digest;
 pub mod fuzz;
+pub mod gate;
 pub mod offer;
 pub mod registrar;
 pub mod sdes;

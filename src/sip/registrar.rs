@@ -215,7 +215,7 @@ impl<P: Ord + Clone> Registrar<P> {
             Contacts::These(contacts) => self.merge(contacts, request, now, &mut after)?,
         };
         let others = self.len() - before.len();
-        if after.len() > before.len() && others + after.len() > self.limits.bindings {
+        if others + after.len() > self.limits.bindings {
             self.refused_full += 1;
             return Err(RegisterRefusal::Full);
         }

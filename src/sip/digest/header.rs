@@ -22,7 +22,9 @@ pub enum DigestFault {
     Missing,
     /// An algorithm or quality of protection that we do not know, a hashed user name.
     Unsupported,
-    /// Asked again although we had answered: our secret is wrong, or not for this realm.
+    /// Asked for the secret of another realm.
+    Realm,
+    /// Asked again although we had answered: our secret is wrong.
     Rejected,
 }
 
@@ -34,6 +36,7 @@ impl fmt::Display for DigestFault {
             DigestFault::Scheme => "the authentication scheme is not Digest",
             DigestFault::Missing => "the authentication header lacks a parameter",
             DigestFault::Unsupported => "the digest algorithm or quality of protection is not supported",
+            DigestFault::Realm => "the far side asks for another realm than the configured",
             DigestFault::Rejected => "the far side rejects our credentials",
         })
     }

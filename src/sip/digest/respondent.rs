@@ -38,7 +38,7 @@ impl Respondent {
         let (mut best, mut fault): (Option<Challenge>, _) = (None, DigestFault::Missing);
         for value in values.iter().take(CHALLENGES_MAX) {
             match Challenge::parse(value) {
-                Ok(challenge) if challenge.realm != self.realm => fault = DigestFault::Rejected,
+                Ok(challenge) if challenge.realm != self.realm => fault = DigestFault::Realm,
                 Ok(challenge) if self.secret.ha1(challenge.algorithm).is_none() => fault = DigestFault::Unsupported,
                 Ok(challenge) if best.as_ref().is_some_and(|best| best.algorithm <= challenge.algorithm) => {}
                 Ok(challenge) => best = Some(challenge),
