@@ -178,11 +178,13 @@ fn each_part_that_transactions_live_by_is_looked_at() {
         ("From", "From: \"a <sip:a@b>", GateFault::Address),
         ("From", "From: <sip:a@b>;;tag=1", GateFault::Address),
         ("From", "From: <sip:a@b> tag", GateFault::Address),
+        ("From", "From: <sip:a@b>;tag=", GateFault::Address),
         ("", "Contact: <sip:a@b>, , <sip:c@d>", GateFault::Address),
         ("Via", "Via: SIP/2.0 host", GateFault::Via),
         ("Via", "Via: SIP/3.0/UDP host", GateFault::Via),
         ("Via", "Via: SIP/2.0/UDP", GateFault::Via),
         ("Via", "Via: SIP/2.0/UDP host,", GateFault::Via),
+        ("Via", "Via: SIP/2.0/UDP host;x=\"a", GateFault::Via),
         ("OPTIONS", "OPTIONS sip:a@b SIP/2.1", GateFault::Version),
         ("OPTIONS", "OPTIONS sip:a@b HTTP/1.1", GateFault::StartLine),
         ("OPTIONS", "OPT(IONS sip:a@b SIP/2.0", GateFault::StartLine),
@@ -199,6 +201,7 @@ fn each_part_that_transactions_live_by_is_looked_at() {
     for (begin, line) in [
         ("", "Contact: *"),
         ("", "m: <sip:a@b?Subject=x>;q=0.5, \"x, \\\"y\\\" <z>\" <sip:c@d>"),
+        ("", "m: \"a\\\",b\" <sip:c@d>"),
         ("", "X:"),
         ("Max-Forwards", ""),
         ("From", "f: sip:a@b;tag=1"),
@@ -228,6 +231,10 @@ fn a_refusal_finds_its_way_back_and_is_the_same_for_a_repetition() {
     let relayed = request.replace("Max", "v: SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKb\r\nMax");
     let Passage::Refuse(_, answer) = judged(&relayed) else { panic!("it passes") };
     let answer = String::from_utf8(answer).unwrap();
+    let one_line = request.replace("kdjuw\r\n", "kdjuw, SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKb\r\n");
+    let Passage::Refuse(_, listed) = judged(&one_line) else { panic!("it passes") };
+    let listed = String::from_utf8(listed).unwrap();
+    assert!(listed.contains("received=198.51.100.9, SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKb\r\n"), "{listed}");
     assert!(answer.contains("received=198.51.100.9\r\nVia: SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKb\r\n"), "{answer}");
 }
 
@@ -235,6 +242,8 @@ fn a_refusal_finds_its_way_back_and_is_the_same_for_a_repetition() {
 fn nobody_is_answered_who_does_not_wait_for_it() {
     let ack = message(&GOOD).replace("OPTIONS", "ACK").replace("Max-Forwards: 70", "Max-Forwards: 999");
     assert_eq!(judged(&ack), Passage::Drop(GateFault::MaxForwards));
+    let mixed = message(&GOOD).replace("OPTIONS sip", "ACK sip");
+    assert_eq!(judged(&mixed), Passage::Drop(GateFault::CSeq), "an ACK by its first line");
     let ack = ack.replace("sip:user@example.com SIP", "<sip:user@example.com> SIP/2.0 SIP");
     assert_eq!(judged(&ack), Passage::Drop(GateFault::StartLine), "an ACK by its CSeq");
     let response = message(&GOOD).replace("OPTIONS sip:user@example.com SIP/2.0", "SIP/2.0 200 OK");

@@ -286,6 +286,16 @@ fn a_change_of_codec_keeps_numbers_and_a_failed_change_keeps_the_call() {
 }
 
 #[test]
+fn an_answer_with_numbers_of_its_own_is_sent_to_under_them_and_heard_under_ours() {
+    let mut call = call(4000);
+    call.offer(SendRecv, &rules(), &secrets(1)).unwrap();
+    let other = phone("audio 6000 RTP/AVP 97 98 0", &["rtpmap:97 opus/48000/2", "rtpmap:98 OPUS/48000/2"]);
+    let agreed = call.answered(other.as_bytes()).unwrap();
+    let numbers: Vec<_> = agreed.receive.iter().map(|payload| payload.number).collect();
+    assert_eq!((agreed.send.number, numbers), (97, vec![111, 0]));
+}
+
+#[test]
 fn a_late_offer_is_an_offer() {
     let mut called = call(5000);
     let offer = called.offer(SendRecv, &rules(), &secrets(2)).unwrap();

@@ -77,7 +77,9 @@ pub(super) fn with_answer(offered: &Offered, theirs: &Audio) -> Result<Agreed, M
         };
         let Some(format) = format_of(payload).map(|format| with_packet_ms(format, theirs)) else { continue };
         send = send.or(Some(PayloadType { number: payload.number, format }));
-        receive.push(PayloadType { number: mine.number, format });
+        if !receive.iter().any(|known: &PayloadType| known.number == mine.number) {
+            receive.push(PayloadType { number: mine.number, format });
+        }
     }
     let send = send.ok_or(MediaRefusal::NoCodec)?;
     let (crypto, protection) = match answered_key(offered, theirs)? {
