@@ -142,6 +142,8 @@ impl World {
 fn any_port(number: u128, entropy: &mut Entropy) -> PortSpec {
     let codec = [Codec::Opus, Codec::Pcmu, Codec::Pcmu, Codec::L16][entropy.below(4) as usize];
     let mut port = if number <= 6 { radio(number, codec) } else { phone(number, codec) };
+    // 60 ms of L16 do not fit a packet.
+    port.payloads[0].format.packet_ms = [20, 20, 20, 10, 40][entropy.below(5) as usize];
     port.home = ShardId((number % u128::from(SHARDS)) as u8);
     if number <= 3 {
         // One talkgroup, one shard.

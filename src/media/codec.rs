@@ -223,6 +223,23 @@ impl Encoder {
         length
     }
 
+    /// Begins a packet where one of this length begins that was begun at zero: silence stands for what is past.
+    pub fn align(&mut self, begun_samples: u64) {
+        self.waiting_samples = (begun_samples % self.packet_samples as u64) as usize;
+        self.waiting[..self.waiting_samples].fill(0);
+    }
+
+    /// Goes on with the packet that another encoder of the same format has begun.
+    pub fn take_up(&mut self, begun: &Encoder) {
+        self.waiting_samples = begun.waiting_samples;
+        self.waiting[..self.waiting_samples].copy_from_slice(&begun.waiting[..self.waiting_samples]);
+    }
+
+    /// Whether a packet has begun.
+    pub const fn is_waiting(&self) -> bool {
+        self.waiting_samples > 0
+    }
+
     /// At a burst's end: fills the packet that has begun up with silence, so that its speech is not lost.
     /// Pull afterwards.
     pub fn finish(&mut self) {

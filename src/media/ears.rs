@@ -174,6 +174,7 @@ impl Shard {
     /// Nothing of the burst is played at this port any more.
     pub(super) fn cut_ear(&mut self, burst: BurstSlot, port: PortSlot) {
         self.purge_hold(port, burst, MissCause::Cut);
+        self.leave_packet(burst, port);
         self.cuts.note_port(port);
         if let Some(ear) = self.ports[port].hearing.ear_mut(burst) {
             ear.miss(0, MissCause::Cut);
@@ -181,6 +182,15 @@ impl Shard {
         }
         self.stop_voice(port, burst);
         self.choose(port);
+    }
+
+    /// The packet of a mix that is being filled holds what must not be played: the port goes on without it.
+    fn leave_packet(&mut self, burst: BurstSlot, port: PortSlot) {
+        let open = &mut self.ports[port];
+        if self.mixes.fills(open.mix_group, burst) {
+            open.mix_group = None;
+            open.hearing.ears_mut().iter_mut().for_each(|ear| ear.miss_mixed(MissCause::Cut));
+        }
     }
 
     fn open_ear(&mut self, burst: BurstSlot, port: PortSlot, now: MonoTime, out: &mut Outbox) {
@@ -228,7 +238,6 @@ impl Shard {
             relayed: None,
             until: None,
             mixed_ms: 0,
-            in_mix: false,
             seat: 0,
             heard_ms: 0,
             missed_ms: 0,
@@ -310,7 +319,7 @@ impl Shard {
             && ear.chosen
             && self.bursts[burst].playout.as_ref().is_some_and(|playout| !playout.is_empty())
             && (ear.until.is_none() || self.bursts[burst].played() <= ear.until);
-        held || buffered
+        held || buffered || self.mixes.fills(open.mix_group, burst)
     }
 
     /// The stream of a port no longer carries this burst: late packets of it are refused.

@@ -54,8 +54,6 @@ pub struct Ear {
     pub until: Option<u64>,
     /// Its audio in the packet of a mix that is being filled (ms).
     pub mixed_ms: u32,
-    /// Whether it sounds in that packet, if only as what was made up for a lost one.
-    pub in_mix: bool,
     /// Its number among the ears of its port: a bit in [`Voices`].
     pub seat: u8,
     /// Audio delivered (ms).
@@ -122,6 +120,19 @@ impl Ear {
         self.missed_ms = self.missed_ms.saturating_add(ms);
         self.missed = Some(cause);
     }
+    /// Its audio in a packet of a mix that goes on its way now (ms).
+    pub fn take_mixed(&mut self, packet_ms: u32) -> u32 {
+        let ms = self.mixed_ms.min(packet_ms);
+        self.mixed_ms -= ms;
+        ms
+    }
+    /// Its audio in the packet that is being filled is lost.
+    pub fn miss_mixed(&mut self, cause: MissCause) {
+        let ms = std::mem::take(&mut self.mixed_ms);
+        if ms > 0 {
+            self.miss(ms, cause);
+        }
+    }
     /// Whether a mix that has played so far plays it still.
     pub fn is_due(&self, played: Option<u64>) -> bool {
         // What was relayed to this port before it heard a mix is not said again.
@@ -164,20 +175,14 @@ impl Hearing {
         self.ears.push(Ear { seat, ..ear });
         true
     }
-    /// Who sounds in the next packet of a mix and whose own audio it carries; it is on its way now.
-    pub fn take_mixed(&mut self, packet_ms: u32) -> (Voices, Voices) {
-        let (mut sounding, mut said) = (Voices::default(), Voices::default());
-        for ear in &mut self.ears {
-            sounding.0 |= u16::from(ear.in_mix) << ear.seat;
+    /// Of those who sound in a packet of a mix, who are ears of this port, and whose own audio it carries.
+    pub fn voices(&self, sounding: &[BurstSlot]) -> (Voices, Voices) {
+        let (mut all, mut said) = (Voices::default(), Voices::default());
+        for ear in &self.ears {
+            all.0 |= u16::from(sounding.contains(&ear.burst)) << ear.seat;
             said.0 |= u16::from(ear.mixed_ms > 0) << ear.seat;
-            ear.mixed_ms = ear.mixed_ms.saturating_sub(packet_ms);
-            ear.in_mix = false;
         }
-        (sounding, said)
-    }
-    /// The same voices' ears, to count.
-    pub fn of_mut(&mut self, voices: Voices) -> impl Iterator<Item = &mut Ear> {
-        self.ears.iter_mut().filter(move |ear| voices.has(ear))
+        (all, said)
     }
     /// Forgets a burst whose outcome has been told.
     pub fn remove(&mut self, burst: BurstSlot) -> Option<Ear> {
@@ -261,7 +266,6 @@ mod tests {
             relayed: None,
             until: None,
             mixed_ms: 0,
-            in_mix: false,
             seat: 0,
             heard_ms: 0,
             missed_ms: 0,

@@ -80,6 +80,8 @@ impl Shard {
             let Some(port) = self.ports.slot_at(index) else { continue };
             if self.ports[port].hearing.mode() == Mode::Mix {
                 self.place(port, now);
+            } else {
+                self.ports[port].mix_group = None;
             }
         }
         for group in 0..self.mixes.len() {
@@ -135,7 +137,6 @@ impl Shard {
                     }
                 }
                 Some(_) => {
-                    ear.in_mix |= matches!(burst.frame_heard, Heard::Voice | Heard::Concealed);
                     // What is made up for a packet that did not come is nothing that was said.
                     ear.mixed_ms += if burst.frame_heard == Heard::Voice { FRAME_MS as u32 } else { 0 };
                     self.mixes.wanted.push((ear.burst, ear.gain));
@@ -143,19 +144,17 @@ impl Shard {
                 None => ear.miss(FRAME_MS as u32, MissCause::Full),
             }
         }
-        if self.mixes.wanted.is_empty() {
+        let may_hear = |burst| open.hearing.ear(burst).is_some_and(|ear| ear.stage != Stage::Over);
+        // The end of its last talker fills a packet up with silence.
+        let ends = open.hearing.ears().iter().any(|ear| self.mixes.fills(open.mix_group, ear.burst));
+        if self.mixes.wanted.is_empty() && !ends {
             open.mix_group = None;
             return;
         }
-        let format = open.format_out();
-        open.mix_group = self.mixes.place(port, open.mix_group, format, &mut self.codecs);
+        open.mix_group = self.mixes.place(port, open.mix_group, open.format_out(), may_hear, &mut self.codecs);
         if open.mix_group.is_none() {
             self.counters.limit(MediaLimit::Encoders);
-            for ear in open.hearing.ears_mut().iter_mut().filter(|ear| ear.in_mix) {
-                ear.in_mix = false;
-                let mixed_ms = std::mem::take(&mut ear.mixed_ms);
-                ear.miss(mixed_ms, MissCause::Full);
-            }
+            open.hearing.ears_mut().iter_mut().for_each(|ear| ear.miss_mixed(MissCause::Full));
         }
     }
 
@@ -178,7 +177,7 @@ impl Shard {
     /// Sums, encodes once, sends to each member.
     fn send_group(&mut self, group: usize, now: MonoTime, out: &mut Outbox) {
         let mut sum = Mix::default();
-        let (mut sounds, mut speech) = (false, false);
+        let (mut sounds, mut speech) = (self.mixes.is_filling(group), false);
         for (burst, gain) in &self.mixes.group(group).parts {
             let burst = &self.bursts[*burst];
             sounds |= burst.frame_heard != Heard::NotYet;
@@ -190,33 +189,45 @@ impl Shard {
         }
         let mut frame: Frame = [0; MIX_FRAME];
         sum.all(&mut frame);
+        let bursts = &self.bursts;
+        let sounding = |burst: BurstSlot| matches!(bursts[burst].frame_heard, Heard::Voice | Heard::Concealed);
+        self.mixes.push(group, &frame, speech, sounding);
         let mut payload = [0; PAYLOAD_BYTES_MAX];
-        let Some(encoder) = self.mixes.encoder(group) else { return };
-        encoder.push(&frame);
-        let life = encoder.life();
-        while let Some(length) = self.mixes.encoder(group).and_then(|encoder| encoder.pull(&mut payload)) {
+        while let Some(frame) = self.mixes.pull(group, &mut payload) {
             self.counters.encoded += 1;
             for at in 0..self.mixes.group(group).members.len() {
                 let member = self.mixes.group(group).members[at];
-                let frame = MixedFrame { encoder: life, speech, payload: &payload[..length] };
-                self.send_mix_to(member, frame, now, out);
+                self.send_mix_to(member, group, frame, now, out);
             }
+            self.mixes.next_packet(group);
         }
     }
 
-    fn send_mix_to(&mut self, port: PortSlot, frame: MixedFrame<'_>, now: MonoTime, out: &mut Outbox) {
+    fn send_mix_to(
+        &mut self,
+        port: PortSlot,
+        group: usize,
+        frame: MixedFrame<'_>,
+        now: MonoTime,
+        out: &mut Outbox,
+    ) {
         let packet_ms = u32::from(self.ports[port].format_out().packet_ms);
-        let voices = self.ports[port].hearing.take_mixed(packet_ms);
         if self.ports[port].needs_hold() {
+            let hearing = &mut self.ports[port].hearing;
+            let voices = hearing.voices(self.mixes.sounding(group));
+            for ear in hearing.ears_mut() {
+                ear.take_mixed(packet_ms);
+            }
             self.hold_mixed(port, voices, frame, now, out);
             return;
         }
         let sent = self.send_mixed(port, frame.encoder, frame.payload, now, out);
-        for ear in self.ports[port].hearing.of_mut(voices.1) {
+        for ear in self.ports[port].hearing.ears_mut().iter_mut().filter(|ear| ear.mixed_ms > 0) {
+            let ms = ear.take_mixed(packet_ms);
             match sent {
-                Ok(()) => ear.hear(packet_ms),
-                Err(NotSent::NoPeer) => ear.miss(packet_ms, MissCause::NoPeer),
-                Err(NotSent::NoRoom | NotSent::Refused) => ear.miss(packet_ms, MissCause::Full),
+                Ok(()) => ear.hear(ms),
+                Err(NotSent::NoPeer) => ear.miss(ms, MissCause::NoPeer),
+                Err(NotSent::NoRoom | NotSent::Refused) => ear.miss(ms, MissCause::Full),
             }
         }
     }

@@ -185,6 +185,8 @@ impl<B: Copy + Eq> Sender<B> {
     /// The head of the next packet of our own encoder; `None` unless a mix was begun.
     pub fn mix(&mut self, now: MonoTime) -> Option<Head> {
         let State::Mix { marker } = self.state else { return None };
+        let late_ms = u64::from(self.format.packet_ms) + PAUSE_FROM_MS;
+        let marker = marker || self.newest.is_some_and(|(_, at)| now.ms_since(at) > late_ms);
         let timestamp = match self.newest {
             Some((newest, _)) if !marker => newest.wrapping_add(self.format.ticks_per_packet()),
             Some(_) | None => self.timestamp_at(now),
@@ -297,6 +299,8 @@ impl<B: Copy + Eq> Sender<B> {
     }
 }
 
+/// A packet of ours that is later than this comes after a pause, and says so (ms).
+const PAUSE_FROM_MS: u64 = 60;
 /// A gap longer than this is no loss but another beginning (packets); two seconds.
 const GAP_MAX: u64 = 100;
 /// Timestamps that jump further than this within a burst are not believed (s).

@@ -92,6 +92,16 @@ fn a_late_packet_from_before_a_closed_gap_takes_no_other_packets_number() {
 }
 
 #[test]
+fn a_mix_that_paused_goes_on_at_its_time_and_marks_it() {
+    let mut sender = sender(Codec::Pcmu);
+    sender.begin(Voice::Mix { encoder: 1 }, at(0));
+    let heads: Vec<_> = [0, 20, 3_020, 3_040].into_iter().filter_map(|ms| sender.mix(at(ms))).collect();
+    let since: Vec<u32> = heads.iter().map(|head| head.timestamp.wrapping_sub(heads[0].timestamp) / 8).collect();
+    assert_eq!(since, [0, 20, 3_020, 3_040]);
+    assert_eq!(heads.iter().map(|head| head.marker).collect::<Vec<_>>(), [true, false, true, false]);
+}
+
+#[test]
 fn a_mix_runs_on_its_own_clock() {
     let mut sender = sender(Codec::Opus);
     sender.begin(Voice::Mix { encoder: 1 }, at(0));
