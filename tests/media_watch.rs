@@ -75,12 +75,24 @@ fn an_answer_is_no_return() {
 }
 
 #[test]
-fn a_receiver_that_stays_open_without_a_word_is_told_once() {
+fn a_receiver_that_stays_open_without_a_word_is_told_for_as_long_as_it_does() {
     let ports = [radio(1, Codec::Pcmu), phone(2, Codec::Pcmu)];
     let mut bench = Bench::patched(&ports);
     bench.talk_for(1, 1_300, |_| vec![0xff; 160]);
     let seen = suspicions(&bench);
     assert!(matches!(seen[..], [(1, Suspicion::StuckReceiver { keyed_ms })] if keyed_ms >= 20_000), "{seen:?}");
+    // Its talk limit ends what is heard of it; it is stuck all the same.
+    bench.talk_for(1, 5_000, |_| vec![0xff; 160]);
+    let stuck_ms: Vec<u32> = suspicions(&bench)
+        .iter()
+        .map(|(_, of)| if let Suspicion::StuckReceiver { keyed_ms } = of { *keyed_ms } else { 0 })
+        .collect();
+    assert!(stuck_ms.windows(2).all(|pair| (30_000..31_000).contains(&(pair[1] - pair[0]))), "{stuck_ms:?}");
+    assert_eq!(stuck_ms.len(), 4);
+    bench.pass_ms(400);
+    bench.forget();
+    bench.pass_ms(60_000);
+    assert_eq!(suspicions(&bench), [], "it has let go");
 }
 
 #[test]

@@ -22,8 +22,8 @@ pub struct PortWatch {
     spoke: bool,
     /// Was keyed at the last tick.
     keyed: bool,
-    told_stuck: bool,
-    told_noise: bool,
+    told_stuck_at: Option<MonoTime>,
+    told_noise_at: Option<MonoTime>,
 }
 
 /// What is remembered of the shard: who let go last, and how often it went to and fro.
@@ -87,11 +87,9 @@ impl Shard {
         watch.spoke |= speaking;
         watch.silent_ms = if speaking { 0 } else { watch.silent_ms + frame_ms };
         watch.noise_ms = if speaking || !loud { 0 } else { watch.noise_ms + frame_ms };
-        let stuck = watch.silent_ms >= STUCK_AFTER_MS && !watch.told_stuck;
         let noise_ms = watch.noise_ms;
-        let noise = noise_ms >= NOISE_AFTER_MS && !watch.told_noise;
-        watch.told_stuck |= stuck;
-        watch.told_noise |= noise;
+        let stuck = watch.silent_ms >= STUCK_AFTER_MS && is_due(&mut watch.told_stuck_at, now);
+        let noise = noise_ms >= NOISE_AFTER_MS && is_due(&mut watch.told_noise_at, now);
         if stuck {
             self.suspect(port, Suspicion::StuckReceiver { keyed_ms }, now, out);
         }
@@ -108,11 +106,22 @@ impl Shard {
     }
 }
 
+/// Told at once, and again while it lasts: whoever raised an alarm for it lets it stand.
+fn is_due(told_at: &mut Option<MonoTime>, now: MonoTime) -> bool {
+    let due = told_at.is_none_or(|told| now.ms_since(told) >= TOLD_AGAIN_AFTER_MS);
+    if due {
+        *told_at = Some(now);
+    }
+    due
+}
+
+/// Twice in the minute after which an alarm that nobody repeats is cleared (ms).
+const TOLD_AGAIN_AFTER_MS: u64 = 30_000;
 /// Nobody thinks for so long with the key down (ms).
 const STUCK_AFTER_MS: u32 = 20_000;
 /// A squelch that opens on noise shows itself sooner (ms).
 const NOISE_AFTER_MS: u32 = 5_000;
-/// Louder than any clean pause [-dBov].
+/// Louder than any clean pause (-dBov).
 const LOUD_DBOV: u8 = 55;
 /// Two repeaters' tails answer each other within this (ms).
 const ANSWER_WITHIN_MS: u64 = 1_500;
