@@ -3,8 +3,8 @@
 mod media;
 
 use crosspatch::domain::audio::Codec;
-use crosspatch::domain::floor::{BurstEnd, Denial, FloorPolicy};
-use crosspatch::domain::id::{AgencyKey, PatchId};
+use crosspatch::domain::floor::{BurstEnd, Denial, FloorPolicy, MissCause};
+use crosspatch::domain::id::{AgencyKey, PatchId, PortId};
 use crosspatch::domain::order::{Order, PatchSpec};
 use crosspatch::domain::port::{PortRole, PortSpec, ReceiveKeying, ReceiveSpec};
 use crosspatch::domain::report::Report;
@@ -132,6 +132,9 @@ fn a_key_shorter_than_the_minimum_keys_nobody_and_a_longer_one_loses_nothing() {
     bench.pass_ms(400);
     assert!(bench.heard(2).is_empty() && bench.started().is_empty());
     assert_eq!(bench.counters().discards(Discard::TooShort), 3);
+    assert_eq!(bench.counters().misses(MissCause::TooShort), 1, "one key");
+    let told = |report: &Report| matches!(report, Report::TooShort { port: PortId(1), said_ms: 60, .. });
+    assert_eq!(bench.reports.iter().filter(|report| told(report)).count(), 1);
     bench.talk_for(1, 10, numbered);
     assert_eq!(bench.heads(2), (0..10).collect::<Vec<u8>>(), "the held beginning was lost");
 }

@@ -47,6 +47,16 @@ fn a_port_beyond_the_last_place_is_not_opened_and_told() {
 }
 
 #[test]
+fn groups_and_delay_lines_have_limits_of_their_own_names() {
+    let mut short = radio(1, Codec::Pcmu);
+    short.receive.burst_min_ms = 100;
+    let limits = ShardLimits { groups: 0, delays: 0, ..ShardLimits::small() };
+    let bench = bench(&limits, &[short]);
+    assert!(is_told(&bench, MediaLimit::Groups) && is_told(&bench, MediaLimit::Delays));
+    assert!(!is_told(&bench, MediaLimit::Ports) && !is_told(&bench, MediaLimit::Holds));
+}
+
+#[test]
 fn a_transmitter_without_a_hold_misses_by_name() {
     let waiting = |number| {
         let mut port = radio(number, Codec::Pcmu);

@@ -28,8 +28,6 @@ pub struct Live {
     pub suspected: BTreeMap<Alarm, MonoTime>,
     /// Which port transmits for a talkgroup; none: no gateway is left.
     pub transmitting: BTreeMap<GroupId, Option<PortId>>,
-    /// Limits of media that were hit, and how often.
-    pub limits_hit: BTreeMap<MediaLimit, u64>,
     pub(super) gateway_by_port: BTreeMap<PortId, GatewayId>,
 }
 
@@ -49,6 +47,10 @@ pub struct PortFacts {
     /// The last key that got no floor.
     pub denied: Option<(PatchId, Denial, MonoTime)>,
     pub queued: Option<(PatchId, u8, MonoTime)>,
+    /// The last key that was too short for a burst (ms).
+    pub too_short: Option<(u16, MonoTime)>,
+    /// The last limit of media that was hit by it.
+    pub limit_hit: Option<(MediaLimit, MonoTime)>,
     /// What became of the last bursts here, the latest last.
     pub outcomes: VecDeque<(BurstId, PortOutcome, MonoTime)>,
     /// Something was delivered, and when last.

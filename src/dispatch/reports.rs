@@ -58,6 +58,12 @@ pub fn handle_report(
             }
             Vec::new()
         }
+        Report::TooShort { port, said_ms, at } => {
+            if let Some(facts) = live.port_mut(*port) {
+                facts.too_short = Some((*said_ms, *at));
+            }
+            Vec::new()
+        }
         Report::Latched { port, address, at } => {
             if let Some(facts) = live.port_mut(*port) {
                 (facts.latched, facts.latched_at) = (Some(*address), Some(*at));
@@ -82,8 +88,11 @@ pub fn handle_report(
             set_alarm(state, Alarm::NoTransmitter { talkgroup: talkgroup.clone() }, port.is_none(), now)
         }
         Report::Suspected { leg, port, of, at } => handle_suspicion(state, live, *leg, *port, *of, moment(*at, now)),
-        Report::LimitHit { limit, port: _, at: _ } => {
-            *live.limits_hit.entry(*limit).or_default() += 1;
+        Report::LimitHit { limit, port, at } => {
+            // What is no one port's is only counted where it happened.
+            if let Some(facts) = port.and_then(|port| live.port_mut(port)) {
+                facts.limit_hit = Some((*limit, *at));
+            }
             Vec::new()
         }
     }

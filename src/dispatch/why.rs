@@ -8,6 +8,7 @@ use crate::domain::event::Alarm;
 use crate::domain::floor::{Denial, MissCause};
 use crate::domain::id::{PortId, TalkgroupId};
 use crate::domain::incident::UnlinkCause;
+use crate::domain::report::MediaLimit;
 use crate::domain::time::Now;
 
 use super::live::{Live, PortFacts};
@@ -204,6 +205,11 @@ fn media_causes(state: &State, live: &Live, from: &TalkgroupId, to: &TalkgroupId
                 now.mono.ms_since(at),
             ));
         }
+        if let Some((ms, at)) = facts.too_short.filter(|(_, at)| is_latest(facts, *at)) {
+            let sentence = format!("{gateway} keyed for {ms} ms, which is less than its minimum burst.");
+            causes.push(seen("too_short", sentence, now.mono.ms_since(at)));
+        }
+        limit_cause(facts, &gateway, now, causes);
         if facts.alive == Some(false) {
             causes.push(seen(
                 "lost",
@@ -222,6 +228,9 @@ fn media_causes(state: &State, live: &Live, from: &TalkgroupId, to: &TalkgroupId
             let at = facts.and_then(|facts| facts.alive_at).unwrap_or(now.mono);
             causes.push(seen("lost", format!("{gateway} gives no sign of life."), now.mono.ms_since(at)));
         }
+        if let Some(facts) = facts {
+            limit_cause(facts, &gateway, now, causes);
+        }
         let last = facts.and_then(|facts| facts.outcomes.back().map(|(_, outcome, at)| (*outcome, *at)));
         let Some((outcome, at)) = last else { continue };
         if let Some(missed) = outcome.missed {
@@ -233,6 +242,14 @@ fn media_causes(state: &State, live: &Live, from: &TalkgroupId, to: &TalkgroupId
             );
             causes.push(seen("missed", sentence, now.mono.ms_since(at)));
         }
+    }
+}
+
+fn limit_cause(facts: &PortFacts, gateway: &str, now: Now, causes: &mut Vec<Cause>) {
+    let Some((limit, at)) = facts.limit_hit else { return };
+    let ago_ms = now.mono.ms_since(at);
+    if ago_ms < LIMIT_MATTERS_MS {
+        causes.push(seen("limit", format!("{gateway} met a limit: {}.", limit_words(limit)), ago_ms));
     }
 }
 
@@ -249,7 +266,6 @@ const fn denial_words(denial: Denial) -> &'static str {
     match denial {
         Denial::Busy => "others hold it",
         Denial::ListenOnly => "it may only listen",
-        Denial::NobodyListens => "nobody there may hear it",
         Denial::StillRevoked => "it was revoked and has not unkeyed since",
         Denial::Unreachable => "the net's home cannot be reached",
         Denial::Full => "a table of the media core is full",
@@ -287,6 +303,25 @@ const fn miss_words(cause: MissCause) -> &'static str {
         MissCause::Gone => "it, or its media thread, went away",
     }
 }
+
+const fn limit_words(limit: MediaLimit) -> &'static str {
+    match limit {
+        MediaLimit::Ports => "its media thread has no place for it",
+        MediaLimit::Patches | MediaLimit::Legs | MediaLimit::Groups | MediaLimit::Talks => {
+            "its media thread has no place for all its nets"
+        }
+        MediaLimit::Bursts | MediaLimit::Ears => "more people talked at once than are followed",
+        MediaLimit::Decoders | MediaLimit::JitterBuffers => "no decoder was free",
+        MediaLimit::Encoders => "no encoder was free",
+        MediaLimit::Holds => "nothing was free to hold what waits for its transmitter",
+        MediaLimit::Delays => "nothing was free to delay its short keys and squelch tails",
+        MediaLimit::Outbox | MediaLimit::Reports | MediaLimit::TrunkRing => "more was to be sent than is sent at once",
+        MediaLimit::PacketRate => "it sends more packets than it may",
+    }
+}
+
+/// A limit hit longer ago than this explains nothing of now (ms).
+const LIMIT_MATTERS_MS: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {

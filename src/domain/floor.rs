@@ -51,8 +51,6 @@ pub enum Denial {
     Busy,
     /// The leg may only listen.
     ListenOnly,
-    /// The patch has nobody who may hear this talker.
-    NobodyListens,
     /// Its burst was revoked and it has not unkeyed since.
     StillRevoked,
     /// The patch's home shard cannot be reached.
@@ -63,8 +61,7 @@ pub enum Denial {
 
 impl Denial {
     /// Every variant, in the order of its number: one counter each.
-    pub const ALL: [Self; 6] =
-        [Self::Busy, Self::ListenOnly, Self::NobodyListens, Self::StillRevoked, Self::Unreachable, Self::Full];
+    pub const ALL: [Self; 5] = [Self::Busy, Self::ListenOnly, Self::StillRevoked, Self::Unreachable, Self::Full];
 }
 
 /// Why a burst ended. Every burst that starts ends with exactly one of these.

@@ -34,6 +34,8 @@ pub enum Report {
     BurstHeard { burst: BurstId, outcome: PortOutcome },
     /// A key was not granted; once per key.
     Denied { patch: PatchId, leg: LegId, cause: Denial, at: MonoTime },
+    /// A key was shorter than its port's minimum burst: so much was said to nobody (ms).
+    TooShort { port: PortId, said_ms: u16, at: MonoTime },
     /// A key waits; position 1 is next.
     Queued { patch: PatchId, leg: LegId, position: u8, at: MonoTime },
     /// The port's peer is now this address.
@@ -84,11 +86,19 @@ pub enum MediaLimit {
     Ports,
     Patches,
     Legs,
+    /// Talkgroups and RF channels.
+    Groups,
     Bursts,
+    /// Patches in which one burst asks for the floor.
+    Talks,
+    /// Bursts at one port.
+    Ears,
     Decoders,
     Encoders,
     JitterBuffers,
     Holds,
+    /// Delay lines of receivers.
+    Delays,
     Outbox,
     Reports,
     TrunkRing,
@@ -97,15 +107,19 @@ pub enum MediaLimit {
 
 impl MediaLimit {
     /// Every variant, in the order of its number: one counter each.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Ports,
         Self::Patches,
         Self::Legs,
+        Self::Groups,
         Self::Bursts,
+        Self::Talks,
+        Self::Ears,
         Self::Decoders,
         Self::Encoders,
         Self::JitterBuffers,
         Self::Holds,
+        Self::Delays,
         Self::Outbox,
         Self::Reports,
         Self::TrunkRing,

@@ -210,7 +210,10 @@ impl Shard {
         match change {
             KeyChange::None | KeyChange::Candidate => {}
             KeyChange::Keyed { since } => self.keyed(port, since, now, out),
-            KeyChange::TooShort { .. } => {
+            KeyChange::TooShort { heard_ms } => {
+                self.counters.miss(MissCause::TooShort);
+                let told = Report::TooShort { port: self.ports[port].spec.port, said_ms: heard_ms, at: now };
+                self.report(told, out);
                 let cleared = self.ports[port].delay.as_mut().map_or(0, super::delay::DelayLine::clear);
                 for _ in 0..cleared {
                     self.counters.discard(Discard::TooShort);

@@ -210,7 +210,7 @@ impl Shard {
         let ear = self.new_ear(burst, port, path);
         if !self.ports[port].hearing.add(ear) {
             self.counters.miss(MissCause::Full);
-            self.hit_limit(MediaLimit::Bursts, Some(self.ports[port].spec.port), now, out);
+            self.hit_limit(MediaLimit::Ears, Some(self.ports[port].spec.port), now, out);
             return;
         }
         self.bursts[burst].lists.ears.push(port);

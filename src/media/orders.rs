@@ -178,7 +178,7 @@ impl Shard {
         if self.ports[slot].needs_delay() {
             self.ports[slot].delay = self.spare_delays.pop();
             if self.ports[slot].delay.is_none() {
-                self.hit_limit(MediaLimit::Holds, Some(spec.port), now, out);
+                self.hit_limit(MediaLimit::Delays, Some(spec.port), now, out);
             }
         }
         if spec.receive.keying == ReceiveKeying::Vox {
@@ -238,7 +238,7 @@ impl Shard {
             return Some(*slot);
         }
         let Ok(slot) = self.groups.insert(Group::new(group)) else {
-            self.hit_limit(MediaLimit::Ports, None, now, out);
+            self.hit_limit(MediaLimit::Groups, None, now, out);
             return None;
         };
         self.group_by_id.insert(group, slot);

@@ -36,7 +36,7 @@ impl Shard {
     /// A place for a burst; none if the shard is full.
     pub(super) fn open_burst(&mut self, opening: Opening, now: MonoTime, out: &mut Outbox) -> Option<BurstSlot> {
         let Some(lists) = self.spare_lists.pop() else {
-            self.hit_limit(MediaLimit::Bursts, None, now, out);
+            self.hit_limit(MediaLimit::Bursts, Some(opening.port), now, out);
             return None;
         };
         self.order += 1;
@@ -112,7 +112,7 @@ impl Shard {
     /// Asks one patch, here or at its home.
     pub(super) fn ask(&mut self, burst: BurstSlot, patch: PatchSlot, leg: LegSlot, now: MonoTime, out: &mut Outbox) {
         if self.bursts[burst].lists.talks.len() == TALKS_MAX {
-            self.hit_limit(MediaLimit::Bursts, None, now, out);
+            self.hit_limit(MediaLimit::Talks, Some(self.bursts[burst].port), now, out);
             return;
         }
         let talk = Talk { patch, leg, state: TalkState::Asked { at: now }, shards: ShardSet::default(), loud: true };

@@ -294,7 +294,7 @@ macro_rules! codes {
 
 codes!(codec_code, codec_of, Codec { Opus = 1, Pcmu = 2, Pcma = 3, G722 = 4, L16 = 5 });
 codes!(denial_code, denial_of, Denial {
-    Busy = 1, ListenOnly = 2, NobodyListens = 3, StillRevoked = 4, Unreachable = 5, Full = 6,
+    Busy = 1, ListenOnly = 2, StillRevoked = 4, Unreachable = 5, Full = 6,
 });
 codes!(end_code, end_of, BurstEnd {
     Released = 1, Silence = 2, TimedOut = 3, PreEmpted = 4, Revoked = 5, LegLeft = 6, PatchClosed = 7,
@@ -386,8 +386,8 @@ mod tests {
         let codecs = [Codec::Opus, Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::L16];
         assert_eq!(codecs.map(codec_code), [1, 2, 3, 4, 5]);
         let (busy, still) = (Denial::Busy, Denial::StillRevoked);
-        let denials = [busy, Denial::ListenOnly, Denial::NobodyListens, still, Denial::Unreachable, Denial::Full];
-        assert_eq!(denials.map(denial_code), [1, 2, 3, 4, 5, 6]);
+        let denials = [busy, Denial::ListenOnly, still, Denial::Unreachable, Denial::Full];
+        assert_eq!(denials.map(denial_code), [1, 2, 4, 5, 6]);
         let talker =
             [BurstEnd::Released, BurstEnd::Silence, BurstEnd::TimedOut, BurstEnd::PreEmpted, BurstEnd::Revoked];
         assert_eq!(talker.map(end_code), [1, 2, 3, 4, 5]);

@@ -5,6 +5,7 @@ use crosspatch::dispatch::why::why;
 use crosspatch::domain::command::Command;
 use crosspatch::domain::id::IncidentId;
 use crosspatch::domain::incident::CutTarget;
+use crosspatch::domain::report::{MediaLimit, Report};
 
 use crate::rig::*;
 
@@ -84,4 +85,32 @@ fn an_answer_names_no_incident_that_the_asker_does_not_see() {
     let told = why(&desk.state, &desk.live, &sight, &talkgroup("pd-1"), &talkgroup("fd-1"), desk.now);
     let named = |cause: &crosspatch::dispatch::why::Cause| cause.sentence.contains(&incident.spoken());
     assert!(!told.causes.iter().any(named), "{told:?}");
+}
+
+#[test]
+fn a_key_that_was_too_short_and_a_limit_that_was_hit_are_named_with_their_gateway() {
+    let (mut desk, _) = linked();
+    desk.talk("gw-pd-1a", 2_000);
+    desk.wait_s(10);
+    let (codes, _) = answer(&desk, "police", "pd-1", "fd-1");
+    assert!(!codes.iter().any(|code| code == "too_short" || code == "limit"), "{codes:?}");
+    desk.report(Report::TooShort { port: port("gw-pd-1a"), said_ms: 60, at: desk.now.mono });
+    desk.report(Report::LimitHit {
+        limit: MediaLimit::Decoders,
+        port: Some(port("gw-fd-1")),
+        at: desk.now.mono,
+    });
+    let told = |desk: &Desk| {
+        let sight = Sight::new(Some(agency("police")), &desk.state);
+        let told = why(&desk.state, &desk.live, &sight, &talkgroup("pd-1"), &talkgroup("fd-1"), desk.now);
+        told.causes.into_iter().map(|cause| cause.sentence).collect::<Vec<_>>()
+    };
+    let sentences = told(&desk);
+    let short = "gw-pd-1a keyed for 60 ms, which is less than its minimum burst.".to_owned();
+    assert!(sentences.contains(&short), "{sentences:?}");
+    assert!(sentences.contains(&"gw-fd-1 met a limit: no decoder was free.".to_owned()), "{sentences:?}");
+    desk.wait_s(60);
+    desk.talk("gw-pd-1a", 2_000);
+    let sentences = told(&desk);
+    assert!(!sentences.iter().any(|sentence| *sentence == short || sentence.contains("limit")), "{sentences:?}");
 }

@@ -118,6 +118,7 @@ impl Bursts {
             | Report::Proven { .. }
             | Report::EmergencyKeyed { .. }
             | Report::Suspected { .. }
+            | Report::TooShort { .. }
             | Report::LimitHit { .. } => {}
         }
     }
