@@ -2,14 +2,15 @@
 
 mod media;
 
-use crosspatch::domain::audio::Codec;
+use crosspatch::domain::audio::{Codec, Format};
 use crosspatch::domain::floor::{BurstEnd, Denial, FloorPolicy, MissCause};
 use crosspatch::domain::id::{AgencyKey, PatchId, PortId};
 use crosspatch::domain::order::{Order, PatchSpec};
-use crosspatch::domain::port::{PortRole, PortSpec, ReceiveKeying, ReceiveSpec};
-use crosspatch::domain::report::Report;
+use crosspatch::domain::port::{PayloadType, PortRole, PortSpec, ReceiveKeying, ReceiveSpec};
+use crosspatch::domain::report::{MediaLimit, Report};
 use crosspatch::domain::talker::Alias;
 use crosspatch::media::discard::Discard;
+use crosspatch::media::limits::ShardLimits;
 use crosspatch::wire::rtp_extension::{AudioLevel, Elements, Keying};
 use media::{Bench, leg, numbered, patch, phone, policy, port_id, radio};
 
@@ -181,8 +182,61 @@ fn each_way_of_keying_opens_and_closes_a_burst() {
     let mut bench = strict(&[keyed(ReceiveKeying::Vox), phone(2, Codec::Pcmu)], policy());
     bench.talk(1, &[0xff; 160]);
     assert!(bench.heard(2).is_empty(), "silence keyed");
-    bench.talk(1, &(0..160).map(|at| if at % 16 < 8 { 0x00 } else { 0x80 }).collect::<Vec<_>>());
+    bench.talk(1, &square());
     assert_eq!(bench.heard(2).len(), 1);
+}
+
+/// Loud in mu-law.
+fn square() -> Vec<u8> {
+    (0..160).map(|at| if at % 16 < 8 { 0x00 } else { 0x80 }).collect()
+}
+
+#[test]
+fn a_port_keyed_by_sound_hears_silence_in_each_of_its_codecs() {
+    let mut talker = phone(1, Codec::Pcmu);
+    talker.receive.keying = ReceiveKeying::Vox;
+    let wide = Format::usual(Codec::L16);
+    talker.payloads.push(PayloadType { number: 97, format: wide });
+    let mut bench = strict(&[talker, phone(2, Codec::Pcmu)], policy());
+    bench.talk(1, &[0xff; 160]);
+    let say_wide = |bench: &mut Bench, sample: i16| {
+        let payload: Vec<u8> = (0..320).flat_map(|at| if at % 32 < 16 { sample } else { -sample }.to_be_bytes()).collect();
+        let header = crosspatch::wire::rtp::RtpHeader { payload_type: 97, ..bench.next_header(1) };
+        bench.send(1, media::address_of(1), &header, &payload, &Elements::default());
+        bench.lose(1, 1);
+        bench.flush();
+    };
+    (0..5).for_each(|_| say_wide(&mut bench, 0));
+    assert_eq!(bench.started(), [], "zeros are silence here, and very loud in mu-law");
+    say_wide(&mut bench, 8_000);
+    assert_eq!(bench.started().len(), 1);
+}
+
+#[test]
+fn a_port_keyed_by_sound_that_finds_no_decoder_is_told_of_and_hears_again_when_one_is_free() {
+    let vox = |number| {
+        let mut port = phone(number, Codec::Pcmu);
+        port.receive.keying = ReceiveKeying::Vox;
+        port
+    };
+    let mut bench = Bench::with_shards(1, &ShardLimits { decoders: 1, ..ShardLimits::small() });
+    let ports = [vox(1), vox(2), phone(3, Codec::Pcmu)];
+    bench.open(&ports);
+    bench.order(std::iter::once(Order::OpenPatch(patch(1))).chain(ports.iter().map(|port| Order::Join(leg(1, port)))));
+    for _ in 0..50 {
+        bench.talk(1, &square());
+        bench.talk(2, &square());
+        bench.tick();
+    }
+    let deaf = |report: &Report| {
+        matches!(report, Report::LimitHit { limit: MediaLimit::Decoders, port: Some(PortId(2)), .. })
+    };
+    assert_eq!(bench.reports.iter().filter(|report| deaf(report)).count(), 1, "told once in ten seconds");
+    assert_eq!(bench.started().len(), 1);
+    assert!(bench.counters().limits(MediaLimit::Decoders) >= 50);
+    bench.pass_ms(2_000);
+    bench.talk(2, &square());
+    assert_eq!(bench.started().len(), 2, "the decoder of a port that is silent is free");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::domain::audio::Level;
+use crate::domain::audio::{Format, Level};
 use crate::domain::floor::{BurstEnd, MissCause};
 use crate::domain::port::ReceiveKeying;
 use crate::domain::report::{MediaLimit, Report};
@@ -71,7 +71,7 @@ impl Shard {
             return Ok(());
         }
         self.set_format(port, format, now, out);
-        let level = elements.level.map(|level| level.level).or_else(|| self.vox_level(port, packet.payload));
+        let level = elements.level.map(|level| level.level).or_else(|| self.vox_level(port, format, packet.payload, now, out));
         self.cue(port, Cue::Audio { key, level }, now, out);
         let delayed = Delayed {
             sequence: accepted.sequence,
@@ -177,7 +177,7 @@ impl Shard {
     }
 
     /// A talker that changes its format in mid-burst has begun another one.
-    fn set_format(&mut self, port: PortSlot, format: crate::domain::audio::Format, now: MonoTime, out: &mut Outbox) {
+    fn set_format(&mut self, port: PortSlot, format: Format, now: MonoTime, out: &mut Outbox) {
         let open = &mut self.ports[port];
         if open.format_in == format {
             return;
@@ -190,15 +190,37 @@ impl Shard {
         }
     }
 
-    /// A VOX port whose packets name no level has a decoder for it.
-    fn vox_level(&mut self, port: PortSlot, payload: &[u8]) -> Option<Level> {
+    /// A VOX port whose packets name no level borrows a decoder for it. Without one it is deaf, and that is told.
+    fn vox_level(
+        &mut self,
+        port: PortSlot,
+        format: Format,
+        payload: &[u8],
+        now: MonoTime,
+        out: &mut Outbox,
+    ) -> Option<Level> {
         let open = &mut self.ports[port];
         if open.spec.receive.keying != ReceiveKeying::Vox {
             return None;
         }
+        if open.vox.as_ref().is_none_or(|(measures, _)| *measures != format) {
+            self.give_vox(port);
+            match self.codecs.take_decoder(format) {
+                Ok(decoder) => self.ports[port].vox = Some((format, decoder)),
+                Err(_) => self.tell_limit(port, MediaLimit::Decoders, now, out),
+            }
+        }
         let mut samples = [0; PACKET_SAMPLES_MAX];
-        let length = open.vox.as_mut()?.decode(payload, &mut samples).ok()?;
+        let (_, decoder) = self.ports[port].vox.as_mut()?;
+        let length = decoder.decode(payload, &mut samples).ok()?;
         Some(level::level(&samples[..length]))
+    }
+
+    /// What measured its packets goes back.
+    pub(super) fn give_vox(&mut self, port: PortSlot) {
+        if let Some((_, decoder)) = self.ports[port].vox.take() {
+            self.codecs.give_decoder(decoder);
+        }
     }
 
     fn cue(&mut self, port: PortSlot, cue: Cue, now: MonoTime, out: &mut Outbox) {
@@ -311,6 +333,9 @@ impl Shard {
             let Some(port) = self.ports.slot_at(index) else { continue };
             let change = self.ports[port].keyer.tick(now);
             self.apply_key(port, change, now, out);
+            if now.ms_since(self.ports[port].sign_at) >= VOX_KEPT_MS {
+                self.give_vox(port);
+            }
         }
         for index in 0..self.groups.reach() {
             let Some(group) = self.groups.slot_at(index) else { continue };
@@ -361,15 +386,15 @@ impl Shard {
         Ok(())
     }
 
-    /// Counted each time, told at most every ten seconds.
-    pub(super) fn tell_rate_limit(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
-        self.counters.limit(MediaLimit::PacketRate);
+    /// What a port's packets may hit again and again: counted each time, told at most every ten seconds.
+    pub(super) fn tell_limit(&mut self, port: PortSlot, limit: MediaLimit, now: MonoTime, out: &mut Outbox) {
+        self.counters.limit(limit);
         let Some(open) = self.ports.get_mut(port) else { return };
         if open.limit_told_at.is_some_and(|told| now.ms_since(told) < LIMIT_TOLD_EVERY_MS) {
             return;
         }
         open.limit_told_at = Some(now);
-        let report = Report::LimitHit { limit: MediaLimit::PacketRate, port: Some(open.spec.port), at: now };
+        let report = Report::LimitHit { limit, port: Some(open.spec.port), at: now };
         self.report(report, out);
     }
 }
@@ -390,3 +415,5 @@ const COPY_STALLS_MS: u64 = 60;
 /// Another copy is alive if its latest packet is at most two frames old.
 const COPY_FRESH_MS: u64 = 40;
 const LIMIT_TOLD_EVERY_MS: u64 = 10_000;
+/// Longer than any pause between packets of one talker (ms).
+const VOX_KEPT_MS: u64 = 1_000;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::domain::floor::{BurstEnd, MissCause};
 use crate::domain::id::{BurstId, GroupId, LegId, PatchId, PortId};
 use crate::domain::order::{GroupSpec, LegSpec, Order, PatchSpec, RouteTable};
-use crate::domain::port::{PortSpec, ReceiveKeying};
+use crate::domain::port::PortSpec;
 use crate::domain::report::MediaLimit;
 use crate::domain::talker::Alias;
 use crate::domain::time::MonoTime;
@@ -181,9 +181,6 @@ impl Shard {
                 self.hit_limit(MediaLimit::Delays, Some(spec.port), now, out);
             }
         }
-        if spec.receive.keying == ReceiveKeying::Vox {
-            self.ports[slot].vox = self.codecs.take_decoder(self.ports[slot].format_in).ok();
-        }
         let change = self.ports[slot].transmit.stop();
         self.apply_transmit(slot, change, now, out);
     }
@@ -224,7 +221,7 @@ impl Shard {
             hold.give_up(|_| {});
             self.spare_holds.push(hold);
         }
-        if let Some(decoder) = closed.vox.take() {
+        if let Some((_, decoder)) = closed.vox.take() {
             self.codecs.give_decoder(decoder);
         }
         if let Some(mut delay) = closed.delay.take() {

@@ -69,8 +69,8 @@ pub struct Port {
     pub keyer: ReceiveKeyer,
     /// Packets that wait until they are certainly speech.
     pub delay: Option<DelayLine>,
-    /// Measures packets that name no level, if it keys by sound.
-    pub vox: Option<Decoder>,
+    /// Measures packets of one format that name no level, if it keys by sound; borrowed while they come.
+    pub vox: Option<(Format, Decoder)>,
     /// What its latest audio packet was.
     pub format_in: Format,
     /// Counts streams it sent: another encoder each.
@@ -127,7 +127,7 @@ pub struct Port {
     pub alive: Option<bool>,
     /// Heard since its legs were opened.
     pub proven: bool,
-    /// When a hit rate limit was last told.
+    /// When a limit that its packets hit was last told.
     pub limit_told_at: Option<MonoTime>,
     /// Notices for its own edge.
     pub announcing: Announcing,

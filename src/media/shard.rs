@@ -143,7 +143,7 @@ impl Shard {
         if let Err(why) = self.take_packet(port, source, packet, now, out) {
             self.counters.discard(why);
             if why == Discard::RateLimited {
-                self.tell_rate_limit(port, now, out);
+                self.tell_limit(port, MediaLimit::PacketRate, now, out);
             }
         }
     }
