@@ -5,10 +5,13 @@
 mod media;
 
 use crosspatch::domain::audio::Codec;
-use crosspatch::domain::order::Order;
+use crosspatch::domain::order::{Order, OrderBatch, RouteVersion};
 use crosspatch::domain::port::PortSpec;
 use crosspatch::domain::report::Report;
-use media::{Bench, numbered, phone};
+use crosspatch::media::limits::ShardLimits;
+use crosspatch::media::outbox::{Outbox, PacketKind};
+use crosspatch::wire::rtcp::RtcpSummary;
+use media::{Bench, numbered, phone, port_id};
 
 fn with_silence(number: u128, silence_max_ms: Option<u32>) -> PortSpec {
     PortSpec { silence_max_ms, ..phone(number, Codec::Pcmu) }
@@ -63,4 +66,22 @@ fn a_lost_port_that_need_show_life_no_longer_is_not_lost_any_more() {
     bench.order([Order::OpenPort(with_silence(1, None))]);
     bench.pass_ms(1_000);
     assert_eq!(lives(&mut bench, 1), [true]);
+}
+
+#[test]
+fn a_port_that_closes_says_goodbye_if_it_was_ever_sent_anything() {
+    let mut bench = Bench::patched(&[with_silence(1, None), with_silence(2, None)]);
+    bench.talk_for(1, 10, numbered);
+    let ssrc = bench.heard(2)[0].header.ssrc;
+    let closing = [1, 2].map(|port| Order::ClosePort(port_id(port))).to_vec();
+    let batch = OrderBatch { version: RouteVersion(99), orders: closing };
+    let now = bench.now;
+    let mut out = Outbox::new(&ShardLimits::small());
+    bench.shards[0].handle_orders(&batch, now, &mut out);
+    let goodbyes: Vec<_> = out
+        .packets()
+        .filter(|packet| packet.kind == PacketKind::Rtcp)
+        .map(|packet| (packet.to, RtcpSummary::parse(packet.bytes, 0).expect("we send RTCP").leaving))
+        .collect();
+    assert_eq!(goodbyes, [(media::address_of(2), Some(ssrc))], "the first was never sent anything");
 }

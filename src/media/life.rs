@@ -3,7 +3,9 @@
 
 use crate::domain::report::Report;
 use crate::domain::time::MonoTime;
-use crate::wire::rtcp::{NtpTime, Reception, SenderReport, write_receiver_report, write_sender_report};
+use crate::wire::rtcp::{
+    NtpTime, Reception, SenderReport, write_goodbye, write_receiver_report, write_sender_report,
+};
 
 use super::outbox::{Carries, Outbox, PacketKind};
 use super::port::REPORT_EVERY_MS;
@@ -52,6 +54,20 @@ impl Shard {
                 write_receiver_report(totals.ssrc, reception.as_ref(), CNAME, room)
             };
             written.unwrap_or(0)
+        });
+        if !sent {
+            self.counters.limit(crate::domain::report::MediaLimit::Outbox);
+        }
+    }
+
+    /// Its stream ends: who has heard it need not wait for more (RFC 3550 section 6.6).
+    pub(super) fn say_goodbye(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
+        let open = &self.ports[port];
+        let totals = open.sender.totals(now);
+        // Whoever never sent anything must not say that it stops (section 6.3.7).
+        let Some(to) = open.peer().filter(|_| totals.packets > 0) else { return };
+        let sent = out.push_packet(port, to, PacketKind::Rtcp, Carries::Nobody, |room| {
+            write_goodbye(totals.ssrc, CNAME, room).unwrap_or(0)
         });
         if !sent {
             self.counters.limit(crate::domain::report::MediaLimit::Outbox);

@@ -194,6 +194,7 @@ impl Shard {
             self.end_burst(burst, BurstEnd::PortClosed, now, out);
         }
         self.lower(slot, now, out);
+        self.say_goodbye(slot, now, out);
         for index in 0..self.bursts.reach() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
             self.close_ear_of_closed_port(burst, slot, out);

@@ -18,6 +18,8 @@ pub struct SocketTable {
     entries: Vec<Option<Entry>>,
     entry_by_port: BTreeMap<PortId, usize>,
     entry_by_slot: Vec<Option<usize>>,
+    /// Closed since the last flush: what their ports said last still leaves through them.
+    closed: Vec<Entry>,
 }
 
 struct Entry {
@@ -40,7 +42,7 @@ const SOCKETS: [Which; 3] = [Which::Rtp, Which::Rtcp, Which::Line];
 impl SocketTable {
     /// Polls through `poll`, which others add their own events to with data below [`SocketTable::FIRST`].
     pub fn new(poll: OwnedFd, ports: usize) -> Self {
-        Self { poll, entries: Vec::new(), entry_by_port: BTreeMap::new(), entry_by_slot: vec![None; ports] }
+        Self { poll, entries: Vec::new(), entry_by_port: BTreeMap::new(), entry_by_slot: vec![None; ports], closed: Vec::new() }
     }
 
     /// Poll data below this belongs to the thread.
@@ -78,14 +80,18 @@ impl SocketTable {
         Ok(())
     }
 
-    /// Closes a port's sockets.
+    /// Closes a port's sockets; what it says last may leave until [`SocketTable::forget_closed`].
     pub fn close(&mut self, port: PortId) {
         let Some(at) = self.entry_by_port.remove(&port) else { return };
         if let Some(entry) = self.entries[at].take() {
             self.entry_by_slot.iter_mut().filter(|held| **held == Some(at)).for_each(|held| *held = None);
-            // Dropping the sockets removes them from the poll set.
-            drop(entry);
+            self.closed.push(entry);
         }
+    }
+
+    /// After a flush. Dropping the sockets removes them from the poll set.
+    pub fn forget_closed(&mut self) {
+        self.closed.clear();
     }
 
     /// Closes every port that `keep` does not name.
@@ -121,8 +127,8 @@ impl SocketTable {
 
     /// Sends one packet; `None` if the port has no socket.
     pub fn send(&self, slot: PortSlot, to: SocketAddr, kind: PacketKind, bytes: &[u8]) -> Option<io::Result<usize>> {
-        let at = (*self.entry_by_slot.get(slot.index())?)?;
-        let entry = self.entries[at].as_ref()?;
+        let open = self.entry_by_slot.get(slot.index()).copied().flatten().and_then(|at| self.entries[at].as_ref());
+        let entry = open.into_iter().chain(&self.closed).find(|entry| entry.slot == Some(slot))?;
         Some(match kind {
             PacketKind::Rtp => entry.sockets.send_voice(to, bytes),
             PacketKind::Rtcp => entry.sockets.send_report(to, bytes),
@@ -134,5 +140,33 @@ impl SocketTable {
         let number = at * SOCKETS.len() + which as usize;
         let data = epoll::EventData::new_u64(Self::FIRST + number as u64);
         Ok(epoll::add(&self.poll, socket, data, epoll::EventFlags::IN)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_port_says_last_leaves_through_its_sockets_and_nothing_later_does() {
+        let open = || GatewaySockets::open("127.0.0.77:0".parse().unwrap(), (21_000, 21_999), 9).unwrap();
+        let far = std::net::UdpSocket::bind("127.0.0.77:0").unwrap();
+        let to = far.local_addr().unwrap();
+        let mut table = SocketTable::new(epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(), 4);
+        let (first, second) = (PortSlot::new(0, 0), PortSlot::new(0, 1));
+        table.open(PortId(1), open()).unwrap();
+        table.resolve(|port| (port == PortId(1)).then_some(first));
+        // Another port takes its place in the same round.
+        table.close(PortId(1));
+        table.open(PortId(2), open()).unwrap();
+        table.resolve(|port| (port == PortId(2)).then_some(second));
+        let send = |table: &SocketTable, slot, byte: u8| table.send(slot, to, PacketKind::Rtp, &[byte]);
+        assert!(matches!(send(&table, first, 1), Some(Ok(1))) && matches!(send(&table, second, 2), Some(Ok(1))));
+        table.forget_closed();
+        assert!(send(&table, first, 3).is_none(), "a packet of a closed port left through another's socket");
+        let mut byte = [0];
+        let heard: Vec<_> = (0..2).map(|_| (far.recv_from(&mut byte).unwrap().1, byte[0])).collect();
+        assert_eq!([heard[0].1, heard[1].1], [1, 2]);
+        assert_ne!(heard[0].0, heard[1].0, "each through its own socket");
     }
 }

@@ -279,6 +279,7 @@ impl MediaThread {
                 None => add(&stats.without_socket, 1),
             }
         }
+        self.sockets.forget_closed();
         self.most_packets = self.most_packets.max(packets);
         for (to, frame) in self.out.trunk_frames() {
             let Some((_, ring, wake)) = self.ends.trunks_out.iter_mut().find(|(shard, _, _)| *shard == to) else {
