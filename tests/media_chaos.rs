@@ -165,8 +165,8 @@ fn any_port(number: u128, entropy: &mut Entropy) -> PortSpec {
     port.receive.talk_limit_ms = if entropy.percent(20) { 300 } else { 60_000 };
     port.transmit.grant =
         [GrantSign::Immediate, GrantSign::AfterMs(80), GrantSign::Signalled][entropy.below(3) as usize];
-    port.transmit.keying = [TransmitKeying::Presence, TransmitKeying::Ext, TransmitKeying::Event, TransmitKeying::Line]
-        [entropy.below(4) as usize];
+    port.transmit.keying =
+        [TransmitKeying::Presence, TransmitKeying::Ext, TransmitKeying::Event][entropy.below(3) as usize];
     port.transmit.pacing = if entropy.percent(30) { Pacing::Paced } else { Pacing::Immediate };
     port.transmit.overlap = if entropy.percent(50) { Overlap::One } else { Overlap::Mix };
     port.transmit.hold_max_ms = 400;

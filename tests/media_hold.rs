@@ -7,7 +7,6 @@ use crosspatch::domain::audio::Codec;
 use crosspatch::domain::floor::MissCause;
 use crosspatch::domain::port::{GrantSign, Pacing, PortSpec, TransmitKeying, TransmitSpec};
 use crosspatch::domain::report::Report;
-use crosspatch::media::outbox::LineChange;
 use crosspatch::wire::rtp_extension::{Elements, Keying};
 use media::{Bench, numbered, phone, radio};
 
@@ -150,32 +149,21 @@ fn a_paced_port_gets_one_packet_each_packet_time() {
 }
 
 #[test]
-fn a_line_is_raised_before_speech_and_dropped_after_its_tail() {
-    let ports = [
-        phone(1, Codec::Pcmu),
-        transmitter(|transmit| {
-            transmit.keying = TransmitKeying::Line;
-            transmit.tail_ms = 300;
-        }),
-    ];
-    let mut bench = Bench::patched(&ports);
-    bench.talk_unflushed(1, &numbered(0));
-    let port = bench.shards[0].slot_of(media::port_id(2)).unwrap();
-    assert_eq!(bench.out(0).lines(), [LineChange { port, keyed: true }]);
-    bench.flush();
-    let mut dropped_after_ms = 0;
-    loop {
-        dropped_after_ms += 20;
-        bench.now = bench.now.plus_ms(20);
-        let now = bench.now;
-        let mut out = crosspatch::media::outbox::Outbox::new(&crosspatch::media::limits::ShardLimits::small());
-        bench.shards[0].tick(now, &mut out);
-        if out.lines() == [LineChange { port, keyed: false }] {
-            break;
-        }
-        assert!(dropped_after_ms < 2_000, "the line stayed up");
-    }
-    assert!((600..700).contains(&dropped_after_ms), "dropped after {dropped_after_ms} ms");
+fn a_key_stands_from_the_first_word_to_the_end_of_the_tail() {
+    let keyed = transmitter(|transmit| (transmit.keying, transmit.tail_ms) = (TransmitKeying::Ext, 300));
+    let mut bench = Bench::patched(&[phone(1, Codec::Pcmu), keyed]);
+    bench.pass_ms(200);
+    bench.forget();
+    bench.talk(1, &numbered(0));
+    let said_ms = bench.now.as_millis();
+    bench.pass_ms(2_000);
+    let is_keyed = |packet: &&media::Arrived| packet.elements.keying.is_some_and(|keying| keying.ptt);
+    let (first, last) = (bench.heard(2).iter().find(is_keyed).unwrap(), bench.heard(2).iter().rfind(is_keyed).unwrap());
+    let dropped = bench.heard(2).iter().find(|packet| !is_keyed(packet)).unwrap();
+    assert!(first.at_ms == said_ms && dropped.at_ms > last.at_ms);
+    // Presence ends after 300 ms, and then the tail begins.
+    let stood_ms = dropped.at_ms - said_ms;
+    assert!((600..700).contains(&stood_ms), "dropped after {stood_ms} ms");
 }
 
 #[test]

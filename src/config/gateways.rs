@@ -234,8 +234,7 @@ fn transmit(entry: &Entry, faults: &mut Faults<'_>) -> Option<TransmitSpec> {
     // A trunked radio keeps its own hang time.
     let trunked = grant == GrantSign::Signalled && !entry.is_written("tx_tail_ms");
     let keying = entry.word("tx")?;
-    let latching = matches!(keying, TransmitKeying::Event | TransmitKeying::Dtmf | TransmitKeying::Line);
-    if latching && !entry.is_written("far_timeout_s") {
+    if keying == TransmitKeying::Event && !entry.is_written("far_timeout_s") {
         let message = "a transmitter keyed this way stays keyed if our sign to let go is lost";
         let suggestion = "add: far_timeout_s = ..., the time after which the box lets go by itself".to_owned();
         faults.fault(&entry.place("tx"), message, Some(suggestion));

@@ -210,7 +210,7 @@ pub struct TransmitSpec {
     pub tail_ms: u16,
     /// Longest transmission (ms).
     pub talk_limit_ms: u32,
-    /// After this the far side of a latching key method (event, dtmf, line) lets go by itself (ms).
+    /// After this the far side of a latching key method (events) lets go by itself (ms).
     pub far_timeout_ms: Option<u32>,
     /// Cannot hear while it transmits.
     pub half_duplex: bool,
@@ -224,12 +224,8 @@ pub enum TransmitKeying {
     Presence,
     /// RFC 4733 events frame the burst.
     Event,
-    /// DTMF digits frame the burst.
-    Dtmf,
     /// The keying header extension.
     Ext,
-    /// A line kept by a helper outside media.
-    Line,
 }
 
 /// When a keyed gateway's transmitter is on the air.

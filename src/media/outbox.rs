@@ -52,15 +52,6 @@ pub struct Tap<'a> {
     pub payload: &'a [u8],
 }
 
-/// A transmitter's line that a program outside media keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LineChange {
-    /// Which port.
-    pub port: PortSlot,
-    /// Raise or drop.
-    pub keyed: bool,
-}
-
 /// Whose speech a waiting packet carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Carries {
@@ -82,7 +73,6 @@ pub struct Outbox {
     reports: Vec<Report>,
     reports_max: usize,
     latches: Vec<(PortSlot, SocketAddr)>,
-    lines: Vec<LineChange>,
     taps: Vec<WaitingTap>,
     tap_arena: Arena,
     tapped: bool,
@@ -99,7 +89,6 @@ impl Outbox {
             reports: Vec::with_capacity(limits.reports),
             reports_max: limits.reports,
             latches: Vec::with_capacity(limits.ports),
-            lines: Vec::with_capacity(limits.ports),
             taps: Vec::with_capacity(limits.taps),
             tap_arena: Arena::new(limits.taps * TAP_PAYLOAD),
             tapped: false,
@@ -132,10 +121,6 @@ impl Outbox {
     pub fn latches(&self) -> &[(PortSlot, SocketAddr)] {
         &self.latches
     }
-    /// Lines to raise and drop.
-    pub fn lines(&self) -> &[LineChange] {
-        &self.lines
-    }
     /// Frames for a recorder; none unless asked for.
     pub fn taps(&self) -> impl Iterator<Item = Tap<'_>> {
         self.taps.iter().map(|tap| Tap {
@@ -153,7 +138,6 @@ impl Outbox {
         self.trunk.clear();
         self.trunk_arena.clear();
         self.latches.clear();
-        self.lines.clear();
         self.taps.clear();
         self.tap_arena.clear();
     }
@@ -208,14 +192,6 @@ impl Outbox {
         if self.latches.len() < self.latches.capacity() {
             self.latches.push((port, address));
         }
-    }
-
-    pub(super) fn push_line(&mut self, change: LineChange) -> bool {
-        let fits = self.lines.len() < self.lines.capacity();
-        if fits {
-            self.lines.push(change);
-        }
-        fits
     }
 
     pub(super) fn push_tap(&mut self, burst: BurstId, sequence: u32, format: Format, at: MonoTime, payload: &[u8]) {

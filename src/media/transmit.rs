@@ -13,7 +13,7 @@ use super::fan_out::{Framed, NotSent, Spoken, is_speech, put};
 use super::hearing::{Stage, Voices};
 use super::hold::{HeldFrame, NotHeld};
 use super::keying::TransmitChange;
-use super::outbox::{Carries, LineChange, Outbox, PacketKind};
+use super::outbox::{Carries, Outbox, PacketKind};
 use super::port::{Held, Port};
 use super::sender::{Head, OPUS_SILENCE, Voice};
 use super::shard::Shard;
@@ -250,12 +250,7 @@ impl Shard {
                 self.ports[port].unkeys_due = if keyed { 0 } else { UNKEYS };
                 self.send_sign(port, keyed, now, out);
             }
-            TransmitKeying::Event | TransmitKeying::Dtmf => self.send_event(port, keyed, now, out),
-            TransmitKeying::Line => {
-                if !out.push_line(LineChange { port, keyed }) {
-                    self.counters.limit(MediaLimit::Outbox);
-                }
-            }
+            TransmitKeying::Event => self.send_event(port, keyed, now, out),
         }
     }
 

@@ -396,7 +396,7 @@ impl Field {
         let keying = Elements::read(packet.extension, &device.spec.extension).keying;
         let keyed = match device.spec.transmit.keying {
             TransmitKeying::Ext => keying.is_some_and(|keying| keying.ptt),
-            TransmitKeying::Presence | TransmitKeying::Event | TransmitKeying::Dtmf | TransmitKeying::Line => true,
+            TransmitKeying::Presence | TransmitKeying::Event => true,
         };
         device.key(keyed, now, entropy, &mut self.happened);
         let Transmitter::On { .. } = device.transmitter else { return device.spec.role != PortRole::Radio };

@@ -166,11 +166,7 @@ impl TransmitKeyer {
                 | State::Tail { .. }
                 | State::Denied { .. }
                 | State::Failed,
-                TransmitKeying::Presence
-                | TransmitKeying::Event
-                | TransmitKeying::Dtmf
-                | TransmitKeying::Ext
-                | TransmitKeying::Line,
+                TransmitKeying::Presence | TransmitKeying::Event | TransmitKeying::Ext,
             ) => TransmitChange::Lower,
         }
     }

@@ -97,7 +97,7 @@ fn one_denial_is_retried_and_the_second_is_final_until_the_burst_ends() {
 
 #[test]
 fn we_let_go_before_a_latching_far_side_does() {
-    let mut latching = keyer(TransmitKeying::Dtmf, GrantSign::Immediate, 300);
+    let mut latching = keyer(TransmitKeying::Event, GrantSign::Immediate, 300);
     latching.spec.far_timeout_ms = Some(5_000);
     latching.begin(at(0));
     let failed = (0..).map(|tick| tick * 20).find(|ms| latching.tick(at(*ms)) != TransmitChange::None);
