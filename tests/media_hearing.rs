@@ -9,6 +9,7 @@ use crosspatch::domain::order::{LegSpec, Order, PatchSpec};
 use crosspatch::domain::port::{PortRole, PortSpec};
 use crosspatch::domain::report::Report;
 use crosspatch::domain::talker::Alias;
+use crosspatch::media::discard::Discard;
 use crosspatch::wire::rtp_extension::{AudioLevel, Elements};
 use media::{Bench, leg, numbered, patch, phone, port_id, radio};
 
@@ -256,6 +257,39 @@ fn ports_on_one_rf_channel_are_deaf_while_one_transmits_and_shortly_after() {
     bench.talk(3, &numbered(0));
     assert_eq!(bench.heard(4).len(), 1);
     assert_eq!(bench.started().iter().filter(|(_, patch, _)| *patch == PatchId(2)).count(), 1);
+}
+
+#[test]
+fn a_channel_stays_deaf_while_a_held_up_shard_transmits_without_its_tick() {
+    let channel = Some(GroupId(70));
+    let mut ports = [phone(1, Codec::Pcmu), radio(2, Codec::Pcmu), radio(3, Codec::Pcmu), phone(4, Codec::Pcmu)];
+    (ports[1].rf_channel, ports[2].rf_channel) = (channel, channel);
+    let mut bench = two_patches(&ports);
+    let legs = [leg(1, &ports[0]), leg(1, &ports[1]), leg(2, &ports[2]), leg(2, &ports[3])];
+    bench.order(legs.map(Order::Join));
+    bench.talk_for(1, 5, numbered);
+    // Longer than ears stay shut after a transmission: what waited in the socket comes before the next tick.
+    bench.now = bench.now.plus_ms(280);
+    bench.talk(1, &numbered(5));
+    assert_eq!(bench.heard(2).len(), 6, "it transmits");
+    bench.talk(3, &numbered(5));
+    assert!(bench.heard(4).is_empty(), "what one radio transmits came in again through the other");
+    assert_eq!(bench.counters().discards(Discard::Inhibited), 1);
+}
+
+#[test]
+fn a_talker_that_leaves_and_joins_again_in_mid_burst_is_one_burst_told_in_parts() {
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu)];
+    let mut bench = Bench::patched(&ports);
+    bench.talk_for(1, 3, numbered);
+    bench.order([Order::Leave(leg(1, &ports[0]).leg)]);
+    bench.talk_for(1, 4, numbered);
+    bench.order([Order::Join(leg(1, &ports[0]))]);
+    bench.talk_for(1, 5, numbered);
+    bench.pass_ms(500);
+    let burst = bench.started()[0].0;
+    let parts: Vec<_> = bench.outcomes().into_iter().map(|(id, outcome)| (id, outcome.heard_ms)).collect();
+    assert_eq!(parts, [(burst, 60), (burst, 100)], "each part once, and nothing of what nobody might hear");
 }
 
 #[test]

@@ -107,6 +107,29 @@ fn an_ear_that_was_cut_in_mid_burst_is_named_with_its_cause() {
 }
 
 #[test]
+fn what_an_ear_told_in_parts_adds_up_to_one_entry() {
+    let mut desk = desk_with(&[]);
+    let burst = desk.key("gw-pd-1a");
+    let part = |desk: &mut Desk, heard_ms, missed_ms, missed| {
+        let outcome = PortOutcome { port: port("gw-fd-1"), heard_ms, missed_ms, missed };
+        desk.report(Report::BurstHeard { burst, outcome })
+    };
+    part(&mut desk, 700, 100, Some(MissCause::Cut));
+    part(&mut desk, 900, 0, None);
+    end(&mut desk, burst, "gw-pd-1a");
+    said(&mut desk, burst, "gw-fd-desk", None);
+    let told = said(&mut desk, burst, "gw-pd-desk", None);
+    assert_eq!(heard_by(&told), ["gw-fd-1", "gw-fd-desk", "gw-pd-desk"], "each once");
+    let of_radio = told.iter().find_map(|event| match event {
+        Event::Talked { heard_by, .. } => heard_by.first().cloned(),
+        _ => None,
+    });
+    let whole =
+        HeardBy { gateway: gateway("gw-fd-1"), heard_ms: 1_600, missed_ms: 100, missed: Some(MissCause::Cut) };
+    assert_eq!(of_radio, Some(whole));
+}
+
+#[test]
 fn an_ear_that_never_speaks_holds_nothing_up_for_ever() {
     let mut desk = desk_with(&[]);
     let burst = desk.key("gw-pd-1a");
