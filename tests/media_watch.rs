@@ -7,7 +7,7 @@ mod voice;
 
 use crosspatch::domain::audio::{Codec, Frame, MIX_FRAME};
 use crosspatch::domain::floor::FloorPolicy;
-use crosspatch::domain::order::{Notice, Order, PatchSpec};
+use crosspatch::domain::order::{LegSpec, Notice, Order, PatchSpec};
 use crosspatch::domain::port::{PortSpec, ReceiveKeying, TransmitKeying};
 use crosspatch::domain::report::{Report, Suspicion};
 use crosspatch::media::codec::{Encoder, PAYLOAD_BYTES_MAX};
@@ -123,6 +123,29 @@ fn a_notice_sounds_at_its_own_port_only_and_never_over_speech() {
     bench.pass_ms(60);
     bench.talk_for(1, 5, |_| vec![0x21; 160]);
     assert_eq!(bench.heads(2)[bench.heads(2).len() - 5..], [0x21; 5]);
+}
+
+#[test]
+fn a_talker_that_can_hear_is_told_of_its_key_while_it_keys_or_soon_after_or_not_at_all() {
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu), radio(3, Codec::Pcmu)];
+    let mut bench = Bench::patched(&ports);
+    let told = |port, notice| Order::Announce { port: port_id(port), notice };
+    let keyed = [0x21; 160];
+    bench.order([Order::Join(LegSpec { hears: false, ..leg(1, &ports[1]) })]);
+    bench.talk_for(1, 3, |_| keyed.to_vec());
+    bench.order([told(1, Notice::Denied), told(2, Notice::Linked)]);
+    bench.talk_for(1, 20, |_| keyed.to_vec());
+    let tone = bench.heard(1).len();
+    assert!((17..=19).contains(&tone), "{tone} packets of a tone of 360 ms");
+    // News of links waits until nobody talks, a radio hears nothing while it talks.
+    bench.pass_ms(1_000);
+    bench.talk_for(3, 3, |_| keyed.to_vec());
+    bench.forget();
+    bench.order([told(1, Notice::Unlinked), told(3, Notice::Denied)]);
+    bench.talk_for(3, 130, |_| keyed.to_vec());
+    bench.pass_ms(3_000);
+    assert_eq!(bench.heard(3).len(), 0, "two seconds later it is no news");
+    assert!(bench.heard(1).iter().any(|packet| packet.payload != keyed), "that of a link still is");
 }
 
 #[test]

@@ -311,7 +311,7 @@ pub(super) fn set_alarm(state: &State, alarm: Alarm, raised: bool, at: Now) -> V
     }
 }
 
-fn port_of(state: &State, patch: PatchId, leg: LegId) -> Option<PortId> {
+pub(super) fn port_of(state: &State, patch: PatchId, leg: LegId) -> Option<PortId> {
     let (_, _, placed) = state.find_patch(patch)?;
     let ports = state.configuration.gateways.iter().map(|(id, gateway)| (PortId::of_gateway(id), &gateway.talkgroup));
     ports

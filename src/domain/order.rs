@@ -48,7 +48,8 @@ pub enum Order {
     Revoke { patch: PatchId, burst: Option<BurstId> },
     /// An emergency of a port's talker opens or closes; an empty alias means whoever talks there.
     Emergency { port: PortId, talker: Alias, open: bool },
-    /// A notice at one port's own edge, on an idle channel only.
+    /// A notice at one port's own edge, on an idle channel only. What a talker is told of its own key sounds while it
+    /// keys, or soon after, or not at all.
     Announce { port: PortId, notice: Notice },
     /// This and nothing else: whatever the table omits is closed.
     Only(RouteTable),
@@ -124,7 +125,7 @@ impl LegSpec {
     }
 }
 
-/// What a party hears about its own links.
+/// What a party hears about its own links and keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
@@ -137,4 +138,8 @@ pub enum Notice {
     ClosesSoon,
     /// A secure talkgroup is linked over a path that is not.
     NotSecure,
+    /// Its key got no floor.
+    Denied,
+    /// Its key waits for the floor.
+    Queued,
 }

@@ -15,9 +15,16 @@ use super::tone::{Tone, TonePlayer};
 /// What a port still has to be told.
 #[derive(Default)]
 pub struct Announcing {
-    waiting: [Option<Tone>; WAITING_MAX],
+    waiting: [Option<Waiting>; WAITING_MAX],
     playing: Option<TonePlayer>,
     encoder: Option<Encoder>,
+}
+
+/// A tone, and until when it is news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Waiting {
+    tone: Tone,
+    until: Option<MonoTime>,
 }
 
 impl Announcing {
@@ -26,8 +33,9 @@ impl Announcing {
         self.playing.is_some()
     }
 
-    fn wait(&mut self, tone: Tone) {
-        if self.waiting.contains(&Some(tone)) {
+    fn wait(&mut self, tone: Tone, until: Option<MonoTime>) {
+        if let Some(same) = self.waiting.iter_mut().flatten().find(|waiting| waiting.tone == tone) {
+            same.until = until;
             return;
         }
         // The oldest news is the least worth.
@@ -36,21 +44,36 @@ impl Announcing {
             self.waiting[WAITING_MAX - 1] = None;
         }
         if let Some(place) = self.waiting.iter_mut().find(|place| place.is_none()) {
-            *place = Some(tone);
+            *place = Some(Waiting { tone, until });
         }
     }
 
     fn next(&mut self) -> Option<Tone> {
-        let tone = self.waiting[0].take();
+        let next = self.waiting[0].take();
         self.waiting.rotate_left(1);
-        tone
+        next.map(|waiting| waiting.tone)
+    }
+
+    /// What is no news any more is not said.
+    fn drop_stale(&mut self, now: MonoTime) {
+        while self.waiting[0].is_some_and(|waiting| waiting.until.is_some_and(|until| now >= until)) {
+            self.next();
+        }
+    }
+
+    /// Whether what sounds, or comes next, is about the key that its talker holds.
+    fn is_of_key(&self) -> bool {
+        let tone = self.playing.as_ref().map(TonePlayer::tone).or(self.waiting[0].map(|waiting| waiting.tone));
+        matches!(tone, Some(Tone::Deny | Tone::Queued))
     }
 }
 
 impl Shard {
-    pub(super) fn queue_notice(&mut self, port: PortId, notice: Notice) {
+    pub(super) fn queue_notice(&mut self, port: PortId, notice: Notice, now: MonoTime) {
         if let Some(port) = self.slot_of(port) {
-            self.ports[port].announcing.wait(tone_of(notice));
+            let of_key = matches!(notice, Notice::Denied | Notice::Queued);
+            let until = of_key.then(|| now.plus_ms(KEY_NEWS_MS));
+            self.ports[port].announcing.wait(tone_of(notice), until);
         }
     }
 
@@ -58,7 +81,8 @@ impl Shard {
     pub(super) fn announce(&mut self, now: MonoTime, out: &mut Outbox) {
         for index in 0..self.ports.reach() {
             let Some(port) = self.ports.slot_at(index) else { continue };
-            let announcing = &self.ports[port].announcing;
+            let announcing = &mut self.ports[port].announcing;
+            announcing.drop_stale(now);
             if announcing.playing.is_none() && announcing.waiting[0].is_none() {
                 continue;
             }
@@ -70,11 +94,13 @@ impl Shard {
         }
     }
 
-    /// Nobody is heard there and nobody talks there.
+    /// Nobody is heard there and nobody talks there; who can hear while it talks may be told of its key.
     fn is_idle(&self, port: PortSlot) -> bool {
         let open = &self.ports[port];
         let quiet = open.hearing.ears().iter().all(|ear| ear.stage == super::hearing::Stage::Over);
-        quiet && open.hold.is_none() && !open.keyer.is_keyed() && !open.keyer.is_candidate()
+        let talks = open.keyer.is_keyed() || open.keyer.is_candidate();
+        let may_be_told = !open.spec.transmit.half_duplex && open.announcing.is_of_key();
+        quiet && open.hold.is_none() && (!talks || may_be_told)
     }
 
     fn play_notice(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
@@ -136,9 +162,13 @@ fn tone_of(notice: Notice) -> Tone {
         Notice::ExpiresSoon => Tone::ExpiresSoon,
         Notice::ClosesSoon => Tone::ClosesSoon,
         Notice::NotSecure => Tone::Reminder,
+        Notice::Denied => Tone::Deny,
+        Notice::Queued => Tone::Queued,
     }
 }
 
+/// Who is told of a key later than this has forgotten it (ms).
+const KEY_NEWS_MS: u64 = 2_000;
 /// More news than these in one talk is noise.
 const WAITING_MAX: usize = 4;
 
@@ -156,6 +186,8 @@ mod tests {
             Notice::ExpiresSoon,
             Notice::ClosesSoon,
             Notice::NotSecure,
+            Notice::Denied,
+            Notice::Queued,
         ];
         for (at, notice) in all.iter().enumerate() {
             let same = all[..at].iter().find(|other| tone_of(**other) == tone_of(*notice));

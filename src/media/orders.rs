@@ -73,7 +73,7 @@ impl Shard {
             Order::Leave(leg) => self.leave(*leg, BurstEnd::LegLeft, now, out),
             Order::Revoke { patch, burst } => self.revoke(*patch, *burst, now, out),
             Order::Emergency { port, talker, open } => self.emergency(*port, *talker, *open, now, out),
-            Order::Announce { port, notice } => self.queue_notice(*port, *notice),
+            Order::Announce { port, notice } => self.queue_notice(*port, *notice, now),
             Order::Only(table) => self.only(table, now, out),
         }
     }

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use crosspatch::dispatch::control::{Answer, Control, Input, Output, RequestId, Ticket};
 use crosspatch::dispatch::{State, evolve};
 use crosspatch::domain::command::{Command, Principal};
-use crosspatch::domain::configuration::Configuration;
+use crosspatch::domain::configuration::{Announce, Configuration};
 use crosspatch::domain::event::{Alarm, Event, Recorded, Stream};
-use crosspatch::domain::floor::BurstEnd;
+use crosspatch::domain::floor::{BurstEnd, Denial};
 use crosspatch::domain::id::*;
 use crosspatch::domain::incident::{Actor, CutTarget, LinkRequest};
-use crosspatch::domain::order::{Order, RouteVersion};
-use crosspatch::domain::port::ShardId;
+use crosspatch::domain::order::{Notice, Order, RouteVersion};
+use crosspatch::domain::port::{ShardId, TransmitKeying};
 use crosspatch::domain::refusal::Refusal;
 use crosspatch::domain::report::Report;
 use crosspatch::domain::talker::Alias;
@@ -152,7 +152,11 @@ impl World {
 
     /// pd-1 and fd-1 linked in one incident.
     fn linked() -> (Self, IncidentId) {
-        let mut world = Self::new();
+        Self::linked_with(configuration())
+    }
+
+    fn linked_with(configuration: Configuration) -> (Self, IncidentId) {
+        let mut world = Self::with(configuration);
         world.order("police", opening("Fire", vec![LinkRequest::plain(talkgroup("pd-1"))]));
         let incident = *world.control.state().incidents.keys().next().unwrap();
         world.order("police", Command::Invite { incident, agency: agency("fire"), note: String::new(), links: vec![] });
@@ -557,4 +561,41 @@ fn a_link_is_heard_at_its_own_edge_once_it_is_durable() {
     assert!(notices(&world).is_empty());
     world.commit_all();
     assert_eq!(notices(&world), [port("gw-pd-2")]);
+}
+
+#[test]
+fn a_talker_without_the_floor_is_told_by_a_tone_if_it_can_hear_and_reads_no_word_of_ours() {
+    let told = |change: &dyn Fn(&mut Configuration)| {
+        let mut configuration = configuration();
+        change(&mut configuration);
+        let (mut world, _) = World::linked_with(configuration);
+        let own = talkgroup("pd-1");
+        let placed = world.control.committed().links_of(&own).next().unwrap();
+        let (patch, leg) = (placed.patch_id, LegId::of(placed.link_id, port("gw-pd-1a")));
+        world.seen.clear();
+        let (cause, at) = (Denial::Busy, world.now.mono);
+        world.put(Input::Report(Report::Denied { patch, leg, cause, at }));
+        world.put(Input::Report(Report::Queued { patch, leg, position: 1, at }));
+        let orders = world
+            .seen
+            .iter()
+            .filter_map(|o| if let Output::Orders { batch, .. } = o { Some(&batch.orders) } else { None });
+        let notice =
+            |o: &Order| if let Order::Announce { port, notice } = o { Some((*port, *notice)) } else { None };
+        orders.flatten().filter_map(notice).collect::<Vec<_>>()
+    };
+    let transmit = |configuration: &mut Configuration, half_duplex, keying| {
+        let transmit = &mut configuration.gateways.get_mut(&gateway("gw-pd-1a")).unwrap().port.transmit;
+        (transmit.half_duplex, transmit.keying) = (half_duplex, keying);
+    };
+    let own = port("gw-pd-1a");
+    let phone = |configuration: &mut Configuration| transmit(configuration, false, TransmitKeying::Presence);
+    assert_eq!(told(&phone), [(own, Notice::Denied), (own, Notice::Queued)]);
+    assert_eq!(told(&|c| transmit(c, true, TransmitKeying::Presence)), [], "a radio is deaf while it talks");
+    assert_eq!(told(&|c| transmit(c, false, TransmitKeying::Ext)), [], "a client reads it");
+    let silent = |configuration: &mut Configuration| {
+        phone(configuration);
+        configuration.talkgroups.get_mut(&talkgroup("pd-1")).unwrap().announce = Announce::Off;
+    };
+    assert_eq!(told(&silent), [], "nobody wants tones");
 }

@@ -129,6 +129,8 @@ impl Control {
             Input::Report(report) => {
                 let records = handle_report(&self.state, &mut self.live, &report, now, &mut self.entropy);
                 self.record(records, now, out);
+                let told = notices::of_key(&self.committed, &report);
+                self.announce(told.into_iter().collect(), now.mono, out);
                 if self.shards.is_deferred() && matches!(report, Report::BurstEnded { .. }) {
                     self.shards.lead_to(&self.in_force, &self.live, now.mono, out);
                 }

@@ -5,8 +5,11 @@ use crate::domain::configuration::Announce;
 use crate::domain::event::{Alarm, Event};
 use crate::domain::id::{AgencyId, GatewayId, GroupId, PortId, TalkgroupId};
 use crate::domain::order::Notice;
+use crate::domain::port::TransmitKeying;
+use crate::domain::report::Report;
 
 use super::super::live::Live;
+use super::super::reports::port_of;
 use super::super::sharing;
 use super::super::state::{Link, Patch, State};
 
@@ -46,6 +49,25 @@ pub(super) fn notices(state: &State, live: &Live, event: &Event) -> Vec<(PortId,
         }
         _ => Vec::new(),
     }
+}
+
+/// What a talker is told of its own key: whoever can hear while it talks, and reads no word of ours that says so.
+#[expect(clippy::wildcard_enum_match_arm, reason = "most reports are not heard at any edge")]
+pub(super) fn of_key(state: &State, report: &Report) -> Option<(PortId, Notice)> {
+    let (patch, leg, notice) = match report {
+        Report::Denied { patch, leg, .. } => (*patch, *leg, Notice::Denied),
+        Report::Queued { patch, leg, .. } => (*patch, *leg, Notice::Queued),
+        _ => return None,
+    };
+    let port = port_of(state, patch, leg)?;
+    let gateway = state.configuration.gateways.iter().find(|(id, _)| PortId::of_gateway(id) == port)?.1;
+    let transmit = &gateway.port.transmit;
+    let wanted = match state.talkgroup(&gateway.talkgroup)?.announce {
+        Announce::Off => false,
+        Announce::Tone => true,
+    };
+    let needs = !transmit.half_duplex && transmit.keying != TransmitKeying::Ext;
+    (wanted && needs).then_some((port, notice))
 }
 
 /// The reminder at every edge of a patch where a secure talkgroup meets what is not.
