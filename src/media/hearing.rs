@@ -221,7 +221,8 @@ impl Hearing {
         }
     }
 
-    /// One live relayable burst after another that only plays its end needs no mix: the hold keeps them in order.
+    /// One live relayable burst after others that only play their end needs no mix: the hold keeps them in order. Nor
+    /// do several that only play their end: what is left of them was relayed and is held.
     fn relay_of_several(&self) -> Mode {
         if self.mode == Mode::Mix {
             return Mode::Mix;
@@ -229,7 +230,8 @@ impl Hearing {
         let mut live = self.ears.iter().filter(|ear| ear.chosen && ear.stage == Stage::Live);
         match (live.next(), live.next()) {
             (Some(ear), None) if ear.relayable => Mode::Relay(ear.burst),
-            (Some(_), _) | (None, _) => Mode::Mix,
+            (Some(_), _) => Mode::Mix,
+            (None, _) => self.mode,
         }
     }
 }
@@ -316,6 +318,21 @@ mod tests {
         hearing.remove(BurstSlot::new(1, 0));
         hearing.choose(Overlap::Mix, 3);
         assert_eq!(hearing.mode(), Mode::Silent);
+    }
+
+    #[test]
+    fn bursts_whose_relayed_ends_are_still_held_make_no_mix_for_the_next() {
+        let mut hearing = Hearing::default();
+        for number in [1, 2, 3] {
+            assert!(hearing.add(ear(number, 5, false)));
+            hearing.choose(Overlap::One, 3);
+            assert_eq!(hearing.mode(), Mode::Relay(BurstSlot::new(number, 0)));
+            if let Some(ear) = hearing.ear_mut(BurstSlot::new(number, 0)) {
+                ear.stage = Stage::Ending;
+            }
+            hearing.choose(Overlap::One, 3);
+            assert_eq!(hearing.mode(), Mode::Relay(BurstSlot::new(number, 0)), "{number} only plays its end");
+        }
     }
 
     #[test]

@@ -117,14 +117,6 @@ impl ReceiveKeyer {
         }
     }
 
-    /// The level of a frame that carried none, once it is decoded; counts for `vox` only.
-    pub fn handle_level(&mut self, level: Level, now: MonoTime) -> KeyChange {
-        match self.spec.keying {
-            ReceiveKeying::Vox => self.handle_cue(Cue::Audio { key: None, level: Some(level) }, now),
-            ReceiveKeying::Presence | ReceiveKeying::Event | ReceiveKeying::Ext => KeyChange::None,
-        }
-    }
-
     /// Silence and the talk limit: every 20 ms.
     pub fn tick(&mut self, now: MonoTime) -> KeyChange {
         match self.state {
@@ -143,11 +135,6 @@ impl ReceiveKeyer {
         let deaf_ms = u64::from(self.spec.inhibit_after_transmit_ms).max(FRAME_MS);
         self.deaf_until = self.deaf_until.max(now.plus_ms(deaf_ms));
         self.end(BurstEnd::Inhibited, now)
-    }
-
-    /// The stream, the port or the process ends: nobody is keyed any more.
-    pub fn reset(&mut self, cause: BurstEnd, now: MonoTime) -> KeyChange {
-        self.end(cause, now)
     }
 
     /// Whether what arrives now is its own transmission or the tail of it.
