@@ -200,7 +200,8 @@ fn a_port_keyed_by_sound_hears_silence_in_each_of_its_codecs() {
     let mut bench = strict(&[talker, phone(2, Codec::Pcmu)], policy());
     bench.talk(1, &[0xff; 160]);
     let say_wide = |bench: &mut Bench, sample: i16| {
-        let payload: Vec<u8> = (0..320).flat_map(|at| if at % 32 < 16 { sample } else { -sample }.to_be_bytes()).collect();
+        let payload: Vec<u8> =
+            (0..320).flat_map(|at| if at % 32 < 16 { sample } else { -sample }.to_be_bytes()).collect();
         let header = crosspatch::wire::rtp::RtpHeader { payload_type: 97, ..bench.next_header(1) };
         bench.send(1, media::address_of(1), &header, &payload, &Elements::default());
         bench.lose(1, 1);
@@ -228,9 +229,8 @@ fn a_port_keyed_by_sound_that_finds_no_decoder_is_told_of_and_hears_again_when_o
         bench.talk(2, &square());
         bench.tick();
     }
-    let deaf = |report: &Report| {
-        matches!(report, Report::LimitHit { limit: MediaLimit::Decoders, port: Some(PortId(2)), .. })
-    };
+    let deaf =
+        |report: &Report| matches!(report, Report::LimitHit { limit: MediaLimit::Decoders, port: Some(PortId(2)), .. });
     assert_eq!(bench.reports.iter().filter(|report| deaf(report)).count(), 1, "told once in ten seconds");
     assert_eq!(bench.started().len(), 1);
     assert!(bench.counters().limits(MediaLimit::Decoders) >= 50);

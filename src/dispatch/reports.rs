@@ -15,7 +15,7 @@ use crate::domain::talker::Alias;
 use crate::domain::time::{MonoTime, Now, WallTime};
 
 use super::ears::Ears;
-use super::live::{Live, LiveBurst, LiveTalk, TalkEnd};
+use super::live::{Live, LiveBurst, LiveTalk, PortFacts, TalkEnd};
 use super::routes::{Homes, patch_home};
 use super::state::{PlacedLink, State};
 
@@ -43,40 +43,19 @@ pub fn handle_report(
             settle(live, now)
         }
         Report::Denied { patch, leg, cause, at } => {
-            if let Some(port) = port_of(state, *patch, *leg)
-                && let Some(facts) = live.port_mut(port)
-            {
-                facts.denied = Some((*patch, *cause, *at));
-            }
-            Vec::new()
+            note(live, port_of(state, *patch, *leg), |facts| facts.denied = Some((*patch, *cause, *at)))
         }
         Report::Queued { patch, leg, position, at } => {
-            if let Some(port) = port_of(state, *patch, *leg)
-                && let Some(facts) = live.port_mut(port)
-            {
-                facts.queued = Some((*patch, *position, *at));
-            }
-            Vec::new()
+            note(live, port_of(state, *patch, *leg), |facts| facts.queued = Some((*patch, *position, *at)))
         }
         Report::TooShort { port, said_ms, at } => {
-            if let Some(facts) = live.port_mut(*port) {
-                facts.too_short = Some((*said_ms, *at));
-            }
-            Vec::new()
+            note(live, Some(*port), |facts| facts.too_short = Some((*said_ms, *at)))
         }
         Report::Latched { port, address, at } => {
-            if let Some(facts) = live.port_mut(*port) {
-                (facts.latched, facts.latched_at) = (Some(*address), Some(*at));
-            }
-            Vec::new()
+            note(live, Some(*port), |facts| (facts.latched, facts.latched_at) = (Some(*address), Some(*at)))
         }
         Report::Alive { port, alive, at } => handle_alive(state, live, *port, *alive, *at, now),
-        Report::Proven { port, at } => {
-            if let Some(facts) = live.port_mut(*port) {
-                facts.proven_at = Some(*at);
-            }
-            Vec::new()
-        }
+        Report::Proven { port, at } => note(live, Some(*port), |facts| facts.proven_at = Some(*at)),
         Report::EmergencyKeyed { port, talker, at } => {
             let id = EmergencyId(entropy.next_u128());
             declare(state, live, id, *port, *talker, moment(*at, now))
@@ -88,14 +67,17 @@ pub fn handle_report(
             set_alarm(state, Alarm::NoTransmitter { talkgroup: talkgroup.clone() }, port.is_none(), now)
         }
         Report::Suspected { leg, port, of, at } => handle_suspicion(state, live, *leg, *port, *of, moment(*at, now)),
-        Report::LimitHit { limit, port, at } => {
-            // What is no one port's is only counted where it happened.
-            if let Some(facts) = port.and_then(|port| live.port_mut(port)) {
-                facts.limit_hit = Some((*limit, *at));
-            }
-            Vec::new()
-        }
+        // What is no one port's is only counted where it happened.
+        Report::LimitHit { limit, port, at } => note(live, *port, |facts| facts.limit_hit = Some((*limit, *at))),
     }
+}
+
+/// A fact of a port, and no event.
+fn note(live: &mut Live, port: Option<PortId>, change: impl FnOnce(&mut PortFacts)) -> Vec<Recorded> {
+    if let Some(facts) = port.and_then(|port| live.port_mut(port)) {
+        change(facts);
+    }
+    Vec::new()
 }
 
 /// Bursts whose listeners have all reported, or have had their time: each becomes one `Talked`.

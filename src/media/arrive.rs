@@ -71,7 +71,8 @@ impl Shard {
             return Ok(());
         }
         self.set_format(port, format, now, out);
-        let level = elements.level.map(|level| level.level).or_else(|| self.vox_level(port, format, packet.payload, now, out));
+        let level =
+            elements.level.map(|level| level.level).or_else(|| self.vox_level(port, format, packet.payload, now, out));
         self.cue(port, Cue::Audio { key, level }, now, out);
         let delayed = Delayed {
             sequence: accepted.sequence,

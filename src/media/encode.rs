@@ -90,7 +90,8 @@ impl MixGroups {
         };
         let own = before.filter(|at| groups.get(*at).is_some_and(is_open));
         let goes_on = |at: usize| {
-            own == Some(at) || own.is_none_or(|own| groups[own].filling.iter().all(|own| groups[at].filling.contains(own)))
+            own == Some(at)
+                || own.is_none_or(|own| groups[own].filling.iter().all(|own| groups[at].filling.contains(own)))
         };
         let fits = |at: &usize| groups[*at].parts == *wanted && is_open(&groups[*at]) && goes_on(*at);
         let same = own.filter(fits).or_else(|| (0..groups.len()).find(fits));

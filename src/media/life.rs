@@ -3,9 +3,7 @@
 
 use crate::domain::report::Report;
 use crate::domain::time::MonoTime;
-use crate::wire::rtcp::{
-    NtpTime, Reception, SenderReport, write_goodbye, write_receiver_report, write_sender_report,
-};
+use crate::wire::rtcp::{NtpTime, Reception, SenderReport, write_goodbye, write_receiver_report, write_sender_report};
 
 use super::outbox::{Carries, Outbox, PacketKind};
 use super::port::REPORT_EVERY_MS;

@@ -203,14 +203,7 @@ impl Shard {
         }
     }
 
-    fn send_mix_to(
-        &mut self,
-        port: PortSlot,
-        group: usize,
-        frame: MixedFrame<'_>,
-        now: MonoTime,
-        out: &mut Outbox,
-    ) {
+    fn send_mix_to(&mut self, port: PortSlot, group: usize, frame: MixedFrame<'_>, now: MonoTime, out: &mut Outbox) {
         let packet_ms = u32::from(self.ports[port].format_out().packet_ms);
         if self.ports[port].needs_hold() {
             let hearing = &mut self.ports[port].hearing;

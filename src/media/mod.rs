@@ -12,6 +12,7 @@ mod encode;
 mod fan_out;
 pub mod few;
 pub mod floor;
+pub mod fuzz;
 mod group;
 mod hearing;
 pub mod hold;

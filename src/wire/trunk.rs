@@ -20,7 +20,7 @@
 //!  request  68 talker length, then talker
 //!  granted  nothing
 //!  queued   68 position, 1 is next
-//!  denied   68 cause: 1 busy, 2 listen only, 3 nobody listens, 4 still revoked, 5 unreachable, 6 full
+//!  denied   68 cause: 1 busy, 2 listen only, 4 still revoked, 5 unreachable, 6 full
 //!  revoked, released
 //!           68 cause: 1 released, 2 silence, 3 timed out, 4 pre-empted, 5 revoked, 6 leg left, 7 patch closed,
 //!           8 port closed, 9 inhibited, 10 restart
@@ -366,7 +366,7 @@ mod tests {
             TrunkMessage::Granted,
             TrunkMessage::Queued { position: 1 },
         ];
-        messages.extend((1..=6).map(|code| TrunkMessage::Denied { cause: denial_of(code).unwrap() }));
+        messages.extend(Denial::ALL.map(|cause| TrunkMessage::Denied { cause }));
         messages.extend((1..=10).map(|code| TrunkMessage::Revoked { cause: end_of(code).unwrap() }));
         messages.extend((1..=10).map(|code| TrunkMessage::Released { cause: end_of(code).unwrap() }));
         for message in messages {

@@ -546,21 +546,22 @@ fn a_changed_port_that_talks_waits_for_its_bursts_end_unless_it_narrows() {
     assert!(reopened(&world));
 }
 
+/// Tones that were ordered, and where.
+fn notices(world: &World) -> Vec<(PortId, Notice)> {
+    let orders =
+        world.seen.iter().filter_map(|o| if let Output::Orders { batch, .. } = o { Some(&batch.orders) } else { None });
+    let notice = |o: &Order| if let Order::Announce { port, notice } = o { Some((*port, *notice)) } else { None };
+    orders.flatten().filter_map(notice).collect()
+}
+
 #[test]
 fn a_link_is_heard_at_its_own_edge_once_it_is_durable() {
     let (mut world, incident) = World::linked();
     world.journal_obeys = false;
     world.order("police", link(incident, "pd-2"));
-    let notices = |world: &World| -> Vec<PortId> {
-        let orders = world
-            .seen
-            .iter()
-            .filter_map(|o| if let Output::Orders { batch, .. } = o { Some(&batch.orders) } else { None });
-        orders.flatten().filter_map(|o| if let Order::Announce { port, .. } = o { Some(*port) } else { None }).collect()
-    };
     assert!(notices(&world).is_empty());
     world.commit_all();
-    assert_eq!(notices(&world), [port("gw-pd-2")]);
+    assert_eq!(notices(&world), [(port("gw-pd-2"), Notice::Linked)]);
 }
 
 #[test]
@@ -576,13 +577,7 @@ fn a_talker_without_the_floor_is_told_by_a_tone_if_it_can_hear_and_reads_no_word
         let (cause, at) = (Denial::Busy, world.now.mono);
         world.put(Input::Report(Report::Denied { patch, leg, cause, at }));
         world.put(Input::Report(Report::Queued { patch, leg, position: 1, at }));
-        let orders = world
-            .seen
-            .iter()
-            .filter_map(|o| if let Output::Orders { batch, .. } = o { Some(&batch.orders) } else { None });
-        let notice =
-            |o: &Order| if let Order::Announce { port, notice } = o { Some((*port, *notice)) } else { None };
-        orders.flatten().filter_map(notice).collect::<Vec<_>>()
+        notices(&world)
     };
     let transmit = |configuration: &mut Configuration, half_duplex, keying| {
         let transmit = &mut configuration.gateways.get_mut(&gateway("gw-pd-1a")).unwrap().port.transmit;

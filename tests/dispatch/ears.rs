@@ -124,8 +124,7 @@ fn what_an_ear_told_in_parts_adds_up_to_one_entry() {
         Event::Talked { heard_by, .. } => heard_by.first().cloned(),
         _ => None,
     });
-    let whole =
-        HeardBy { gateway: gateway("gw-fd-1"), heard_ms: 1_600, missed_ms: 100, missed: Some(MissCause::Cut) };
+    let whole = HeardBy { gateway: gateway("gw-fd-1"), heard_ms: 1_600, missed_ms: 100, missed: Some(MissCause::Cut) };
     assert_eq!(of_radio, Some(whole));
 }
 

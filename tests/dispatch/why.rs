@@ -95,11 +95,7 @@ fn a_key_that_was_too_short_and_a_limit_that_was_hit_are_named_with_their_gatewa
     let (codes, _) = answer(&desk, "police", "pd-1", "fd-1");
     assert!(!codes.iter().any(|code| code == "too_short" || code == "limit"), "{codes:?}");
     desk.report(Report::TooShort { port: port("gw-pd-1a"), said_ms: 60, at: desk.now.mono });
-    desk.report(Report::LimitHit {
-        limit: MediaLimit::Decoders,
-        port: Some(port("gw-fd-1")),
-        at: desk.now.mono,
-    });
+    desk.report(Report::LimitHit { limit: MediaLimit::Decoders, port: Some(port("gw-fd-1")), at: desk.now.mono });
     let told = |desk: &Desk| {
         let sight = Sight::new(Some(agency("police")), &desk.state);
         let told = why(&desk.state, &desk.live, &sight, &talkgroup("pd-1"), &talkgroup("fd-1"), desk.now);

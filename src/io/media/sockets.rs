@@ -42,7 +42,13 @@ const SOCKETS: [Which; 3] = [Which::Rtp, Which::Rtcp, Which::Line];
 impl SocketTable {
     /// Polls through `poll`, which others add their own events to with data below [`SocketTable::FIRST`].
     pub fn new(poll: OwnedFd, ports: usize) -> Self {
-        Self { poll, entries: Vec::new(), entry_by_port: BTreeMap::new(), entry_by_slot: vec![None; ports], closed: Vec::new() }
+        Self {
+            poll,
+            entries: Vec::new(),
+            entry_by_port: BTreeMap::new(),
+            entry_by_slot: vec![None; ports],
+            closed: Vec::new(),
+        }
     }
 
     /// Poll data below this belongs to the thread.

@@ -135,7 +135,6 @@ fn every_key_has_one_end_whatever_arrives() {
                 60..65 => keyer.handle_cue(Cue::Pause { key }, at(now)),
                 65..75 => keyer.handle_cue(Cue::Event(random.percent(80)), at(now)),
                 75..77 => keyer.inhibit(at(now)),
-                77..78 => keyer.reset(BurstEnd::PortClosed, at(now)),
                 _ => keyer.tick(at(now)),
             };
             match change {
