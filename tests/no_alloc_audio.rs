@@ -52,7 +52,6 @@ fn a_burst_from_pool_to_pool_allocates_nothing_in_any_codec() {
                     }
                     playout.frame(now, &mut out);
                 }
-                encoder.finish();
                 let (jitter, decoder) = playout.into_parts();
                 assert!(jitter.counts().lost > 3 && jitter.counts().played > 20, "{:?}", jitter.counts());
                 spare = Some(jitter);

@@ -210,7 +210,7 @@ section! {
     "codecs": List(&Short(&CODEC), 1, 8) => Is(Texts(&["opus"])),
         "What it may send us; the first is what we send it. A name, or a table where numbers differ: { codec = \"opus\", payload_type = 111 }.";
     "events_payload_type": Integer(96, 127) => Absent("101", "none are read and none are sent"),
-        "Payload type of RFC 4733 telephone events; needed where rx or tx is \"event\" or tx is \"dtmf\".";
+        "Payload type of RFC 4733 telephone events; needed where rx or tx is \"event\".";
     "ext": Table(&EXT) => Is(Empty), "RTP header extensions by number (RFC 8285), as agreed with the box.";
     "rx": Word(&["presence", "event", "ext", "vox"]) => ByRole { radio: T("presence"), phone: T("vox"), other: T("presence") },
         "How we notice that it receives: packets arrive, RFC 4733 events, our keying extension, or sound.";

@@ -133,6 +133,9 @@ impl MixGroups {
         let begun_samples = self.begun_samples;
         let group = &mut self.groups[at];
         let Some(encoder) = &mut group.encoder else { return };
+        if !encoder.is_waiting() {
+            group.filling.clear();
+        }
         if group.filling.is_empty() {
             encoder.align(begun_samples);
             group.speech.0 = false;
