@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crosspatch::domain::random::Entropy;
 use crosspatch::media::fuzz::shard;
 
-const SCRIPTS: u32 = 500;
+const SCRIPTS: u32 = 300;
 
 fn run(script: &[u8]) -> u64 {
     shard(script, |work| assert_eq!(counting::allocations(work), 0, "the packet path allocated"))
