@@ -50,7 +50,8 @@ fn another_encoder_behind_an_opus_stream_is_announced_by_silence_and_the_same_is
     for (codec, expected) in [(Codec::Opus, on_opus), (Codec::Pcmu, [false; 7])] {
         let mut sender = sender(codec);
         for (nth, (voice, expected)) in voices.into_iter().zip(expected).enumerate() {
-            let now = at(nth as u64 * 1_000);
+            // The last comes at once after the one before; all others after a pause.
+            let now = at(if nth == 6 { 5_020 } else { nth as u64 * 1_000 });
             let silence = sender.begin(voice, now);
             assert_eq!(silence.is_some(), expected, "{codec:?}, voice {nth}");
             let first = match voice {
