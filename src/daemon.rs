@@ -63,7 +63,6 @@ pub fn run(path: &Path) -> Result<(), RunFault> {
     if !start.faults.is_empty() {
         tracing::error!(faults = start.faults.len(), "the configuration is faulty: running on the last good one");
     }
-    api::check_address(&start.settings).map_err(RunFault::Configuration)?;
     raise_file_limit();
     // TLS has two providers in this program; choosing here keeps rustls from refusing to choose.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -106,6 +105,11 @@ impl Start {
     }
 
     async fn run(self, path: &Path) -> Result<(), RunFault> {
+        // What may be wrong with the door comes before anything durable is done.
+        let bound = api::bind(&self.settings).map_err(RunFault::Configuration)?;
+        let (known, unread) = Known::read_what_can_be(&self.settings.tokens);
+        // One lost secret shuts one user out; to end for it would silence everybody's radios.
+        unread.iter().for_each(|fault| tracing::error!(fault, "a token counts for nothing until it can be read"));
         let (mut store, mut recovered) = Store::open(&self.settings.data_dir, self.settings.journal_strict)
             .map_err(|fault| RunFault::Journal(fault.to_string()))?;
         record_start_alarms(&mut store, &mut recovered, self.faults.len()).await?;
@@ -134,7 +138,7 @@ impl Start {
         wait_for_routes(&ends.link).await?;
         let door = Arc::new(Door {
             link: ends.link.clone(),
-            tokens: TokenTable::new(Known::read(&self.settings.tokens).map_err(RunFault::Configuration)?),
+            tokens: TokenTable::new(known),
             started_with: self.settings.clone(),
             certificate: OnceLock::new(),
             stats,
@@ -144,7 +148,7 @@ impl Start {
             limits: DoorLimits::default(),
             counters: DoorCounters::default(),
         });
-        let served = api::serve(Arc::clone(&door), &self.settings).await.map_err(RunFault::System)?;
+        let served = api::serve(Arc::clone(&door), bound, &self.settings).await.map_err(RunFault::System)?;
         let ended = serve(ends, &self.settings, &served, &door).await;
         served.stop().await;
         ended

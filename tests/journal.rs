@@ -401,7 +401,7 @@ fn records_that_could_not_be_kept_or_exported_are_refused_at_once() {
     for bad in [
         Vec::new(),
         vec![NewRecord { payload: vec![0xff], ..record("") }],
-        vec![NewRecord { payload: vec![b' '; (1 << 20) + 1], ..record("") }],
+        vec![NewRecord { payload: vec![b' '; (32 << 20) + 1], ..record("") }],
         vec![NewRecord { kind: String::new(), ..record("") }],
         vec![NewRecord { actor: "a".repeat(257), ..record("") }],
     ] {

@@ -12,6 +12,8 @@ mod child;
 mod county;
 #[path = "peers/daemon.rs"]
 mod daemon;
+#[path = "peers/door.rs"]
+mod door;
 #[path = "peers/ear.rs"]
 mod ear;
 #[path = "peers/faulty.rs"]

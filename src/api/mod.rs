@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
+use rustls::ServerConfig;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 
@@ -126,11 +127,24 @@ pub fn check_address(settings: &Settings) -> Result<(), String> {
     Ok(())
 }
 
-/// Binds and serves.
-pub async fn serve(door: Arc<Door>, settings: &Settings) -> Result<Served, String> {
+/// A bound door, not served yet.
+pub struct Bound {
+    listener: std::net::TcpListener,
+    certificate: Option<Arc<ServerConfig>>,
+}
+
+/// Binds the door and reads its certificate, so that neither fails once other things have been done.
+pub fn bind(settings: &Settings) -> Result<Bound, String> {
     check_address(settings)?;
+    let certificate = settings.tls.as_ref().map(tls::load).transpose()?;
+    let listener = listen(settings.http).map_err(|fault| format!("http {}: {fault}", settings.http))?;
+    Ok(Bound { listener, certificate })
+}
+
+/// Serves a bound door.
+pub async fn serve(door: Arc<Door>, bound: Bound, settings: &Settings) -> Result<Served, String> {
     let fault = |fault: io::Error| format!("http {}: {fault}", settings.http);
-    let listener = listen(settings.http).map_err(fault)?;
+    let Bound { listener, certificate } = bound;
     let address = listener.local_addr().map_err(fault)?;
     let within = door.limits.head_within;
     let (refused, stalled) = (&door.counters.connections_refused, &door.counters.connections_stalled);
@@ -140,10 +154,9 @@ pub async fn serve(door: Arc<Door>, settings: &Settings) -> Result<Served, Strin
     let server = impatient(server, within);
     let service = router(Arc::clone(&door), settings).into_make_service_with_connect_info::<SocketAddr>();
     let (alive, open) = watch::channel(());
-    match &settings.tls {
+    match certificate {
         None => drop(tokio::spawn(async move { log_end(server.serve(service).await, alive) })),
-        Some(tls) => {
-            let certificate = tls::load(tls)?;
+        Some(certificate) => {
             let config = door.certificate.get_or_init(|| RustlsConfig::from_config(certificate)).clone();
             let acceptor = RustlsAcceptor::new(config).handshake_timeout(within);
             let server = server.map(|bounded| acceptor.acceptor(bounded));

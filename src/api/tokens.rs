@@ -54,13 +54,21 @@ const MINUTE_MS: u64 = 60_000;
 impl Known {
     /// Reads every secret. Refuses one that cannot be read, naming its user and place, never its content.
     pub fn read(tokens: &[Token]) -> Result<Self, String> {
-        let mut known = Vec::new();
+        let (known, faults) = Self::read_what_can_be(tokens);
+        faults.into_iter().next().map_or(Ok(known), Err)
+    }
+
+    /// Those whose secrets can be read, and a fault for each of the others.
+    pub fn read_what_can_be(tokens: &[Token]) -> (Self, Vec<String>) {
+        let (mut known, mut faults) = (Vec::new(), Vec::new());
         for token in tokens {
-            let hash = hash_of(&token.secret).map_err(|why| format!("token of {}: {why}", token.user))?;
             let principal = Principal { user: token.user.clone(), agency: token.agency.clone(), role: token.role };
-            known.push((hash, principal));
+            match hash_of(&token.secret) {
+                Ok(hash) => known.push((hash, principal)),
+                Err(why) => faults.push(format!("token of {}: {why}", token.user)),
+            }
         }
-        Ok(Self(known))
+        (Self(known), faults)
     }
 }
 

@@ -12,7 +12,8 @@ use super::fault::CliFault;
 use super::table::Table;
 use super::{offline, pretty};
 use crate::api;
-use crate::config::{Settings, Tls};
+use crate::api::tokens::Known;
+use crate::config::{Settings, Tls, Token};
 use crate::domain::configuration::{Configuration, GatewayKind};
 use crate::io::gateway_socket::above;
 use crate::io::journal;
@@ -48,6 +49,7 @@ pub(super) fn doctor(path: &Path, json: bool) -> Result<String, CliFault> {
     journal_state(&settings.data_dir, &mut findings);
     ports(&settings, &configuration, held, &mut findings);
     findings.extend(settings.tls.as_ref().map(certificate));
+    secrets(&settings.tokens, &mut findings);
     files(&configuration, &mut findings);
     findings.push(real_time());
     findings.push(receive_buffer());
@@ -155,6 +157,16 @@ fn ports(settings: &Settings, configuration: &Configuration, held: bool, finding
         findings.push(finding("addresses", Verdict::Good, words));
     }
     findings.extend(taken.into_iter().map(|words| finding("addresses", Verdict::Bad, words)));
+}
+
+/// Secrets that are not in the file itself.
+fn secrets(tokens: &[Token], findings: &mut Vec<Finding>) {
+    let (_, faults) = Known::read_what_can_be(tokens);
+    if faults.is_empty() {
+        findings.push(finding("tokens", Verdict::Good, format!("the secrets of {} can be read", tokens.len())));
+    }
+    let advice = "; ask as the daemon's user and with its environment";
+    findings.extend(faults.into_iter().map(|why| finding("tokens", Verdict::Bad, format!("{why}{advice}"))));
 }
 
 /// Asked as another user than the daemon's, the key may be unreadable to one and not to the other.

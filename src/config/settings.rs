@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::fault::Faults;
 use super::keys::{LIMITS, SERVER, TOKEN};
+use super::near::nearest;
 use super::read::{Document, Entry, Value};
 use crate::domain::command::Role;
 use crate::domain::id::{AgencyId, UserId};
@@ -140,6 +141,7 @@ pub(super) fn settings(document: &Document, faults: &mut Faults<'_>) -> Option<S
         limits: limits(server.table("limits").unwrap_or(&absent))?,
         tokens: tokens(document, faults),
     };
+    check_log(server, faults);
     let tls_is_written = server.is_written("tls_certificate") || server.is_written("tls_key");
     if !settings.http.ip().is_loopback() && !tls_is_written {
         faults.fault(
@@ -149,6 +151,18 @@ pub(super) fn settings(document: &Document, faults: &mut Faults<'_>) -> Option<S
         );
     }
     Some(settings)
+}
+
+/// A misspelt level would be taken for the name of a part, and nothing would be logged.
+fn check_log(server: &Entry, faults: &mut Faults<'_>) {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    for part in server.text("log").unwrap_or_default().split(',') {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level).trim();
+        if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
+            let suggestion = nearest(level, LEVELS).map(|near| format!("did you mean \"{near}\"?"));
+            faults.fault(&server.place("log"), format!("{level:?} is no level of a log"), suggestion);
+        }
+    }
 }
 
 /// Local address of gateways that name none.

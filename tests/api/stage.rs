@@ -100,7 +100,7 @@ impl Stage {
             }
             assert_eq!(refusal, Refusal::MediaLate);
         }
-        let served = runtime.block_on(api::serve(door, &settings)).unwrap();
+        let served = runtime.block_on(api::serve(door, api::bind(&settings).unwrap(), &settings)).unwrap();
         drop(entered);
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)

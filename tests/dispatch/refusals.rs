@@ -315,6 +315,47 @@ fn an_open_emergency_keeps_its_incident_open_and_only_its_agency_clears_it() {
 }
 
 #[test]
+fn a_command_says_no_more_than_its_limits_and_one_that_does_changes_nothing() {
+    let (mut desk, incident) = two();
+    let long = || "x".repeat(1001);
+    let many_links = || vec![request("pd-1"); 257];
+    let open = |title: Option<String>, kind: Option<String>, invite: Vec<AgencyId>, links: Vec<LinkRequest>| {
+        Command::OpenIncident { template: None, title, kind, exercise: false, invite, links }
+    };
+    let unsafely = LinkRequest { not_secure_reason: Some(long()), ..request("pd-1") };
+    let agencies = || (0..257).map(|number| agency(&format!("a{number}")));
+    let link = desk.link_of("pd-1");
+    let admit = |agencies: BTreeSet<AgencyId>, reason: Option<String>| Command::Admit {
+        link,
+        agencies,
+        classes: BTreeSet::new(),
+        not_secure_reason: reason,
+    };
+    let too_much = [
+        open(Some(long()), None, vec![], vec![]),
+        open(None, Some(long()), vec![], vec![]),
+        open(None, None, agencies().collect(), vec![]),
+        open(None, None, vec![], many_links()),
+        Command::Invite { incident, agency: agency("ems"), note: long(), links: vec![] },
+        Command::Invite { incident, agency: agency("ems"), note: String::new(), links: many_links() },
+        Command::Accept { incident, links: many_links() },
+        Command::Link { incident, request: unsafely },
+        admit(agencies().collect(), None),
+        admit(BTreeSet::new(), Some(long())),
+        Command::Decline { incident, reason: long() },
+        Command::HandOver { incident, to: UserId::new("x").unwrap(), note: long() },
+        Command::Note { incident, text: long() },
+        Command::DeclareEmergency { talkgroup: talkgroup("pd-1"), talker: Alias::default(), place: long() },
+        Command::ClearEmergency { emergency: EmergencyId(1), reason: long() },
+    ];
+    for command in too_much {
+        let refusal = desk.refused("police", command);
+        assert!(matches!(&refusal, Refusal::OutOfRange { what } if what.contains("more than")), "{refusal}");
+    }
+    desk.order("police", Command::Note { incident, text: "x".repeat(1000) });
+}
+
+#[test]
 fn limits_are_named_and_the_last_places_wait_for_emergencies() {
     let mut configured = configuration();
     configured.policy.incidents_max = 10;

@@ -6,7 +6,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::talker::Alias;
 
 use super::super::state::{Emergency, Position};
-use super::{Draft, check_text};
+use super::Draft;
 
 /// For a talker of one's own; works with no incident at all.
 pub(super) fn decide_declare(
@@ -21,7 +21,6 @@ pub(super) fn decide_declare(
     if spec.agency != *agency {
         return Err(Refusal::NotYours { owner: spec.agency.clone() });
     }
-    check_text("a place", place)?;
     if draft.state.emergencies.values().any(|open| open.talkgroup == *talkgroup && open.talker == talker) {
         return Err(Refusal::NothingToDo);
     }
@@ -66,7 +65,6 @@ pub(super) fn decide_clear(
     if open.agency != *agency {
         return Err(Refusal::NotTalkersAgency { agency: open.agency });
     }
-    check_text("a reason", reason)?;
     draft.push(Stream::Agency(agency.clone()), Event::EmergencyCleared { emergency, reason: reason.to_owned() });
     let of_it =
         |alarm: &&Alarm| matches!(alarm, Alarm::EmergencyUnacknowledged { emergency: of, .. } if *of == emergency);

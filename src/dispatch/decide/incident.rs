@@ -12,7 +12,7 @@ use crate::domain::refusal::Refusal;
 
 use super::super::admission;
 use super::super::state::{Incident, Patch};
-use super::{Draft, check_text, link, membership};
+use super::{Draft, link, membership};
 
 /// What an incident is opened with.
 pub(super) struct Opening<'a> {
@@ -37,7 +37,6 @@ pub(super) fn decide_open(draft: &mut Draft<'_>, agency: &AgencyId, opening: &Op
     if title.is_empty() {
         return Err(Refusal::OutOfRange { what: "an incident without a title or a template".to_owned() });
     }
-    check_text("a title", &title)?;
     admission::check_incidents(&draft.state, agency)?;
     let requests = requests(opening, template);
     let mut invited: Vec<AgencyId> = template.map(|t| t.invite.clone()).unwrap_or_default();
@@ -189,7 +188,6 @@ pub(super) fn decide_note(
     text: &str,
 ) -> Result<(), Refusal> {
     draft.joined(incident, agency)?;
-    check_text("a note", text)?;
     draft.push_in(incident, Event::Noted { incident, agency: agency.clone(), text: text.to_owned() });
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::domain::refusal::Refusal;
 
 use super::super::state::{Incident, Link, PlacedLink};
 use super::super::{admission, sharing};
-use super::{Draft, check_text, find_link};
+use super::{Draft, find_link};
 
 /// A dispatcher links a talkgroup of its own.
 pub(super) fn decide_link(
@@ -89,9 +89,6 @@ fn link(
     }
     if request.priority > cap {
         return Err(Refusal::PriorityCapped { talkgroup: talkgroup.clone(), most: cap.0 });
-    }
-    if let Some(reason) = &request.not_secure_reason {
-        check_text("a reason", reason)?;
     }
     admission::check_links(&draft.state, patch, agency, talkgroup)?;
     let agreement = match word.agreement {
@@ -301,9 +298,6 @@ pub(super) fn decide_admit(
     let configured = &draft.state.configuration.agencies;
     if let Some(unknown) = agencies.iter().find(|a| !configured.contains_key(*a)) {
         return Err(Refusal::NoSuchAgency { agency: unknown.clone() });
-    }
-    if let Some(reason) = not_secure_reason {
-        check_text("a reason", reason)?;
     }
     let (audience, said) = (&placed.link.grant.audience, placed.link.grant.not_secure_reason.as_deref());
     let said_already = not_secure_reason.is_none() || not_secure_reason == said;

@@ -6,7 +6,7 @@ use crate::domain::incident::{Actor, CutTarget, LinkRequest, UnlinkCause};
 use crate::domain::refusal::Refusal;
 
 use super::super::{admission, sharing};
-use super::{Draft, check_text, incident, link};
+use super::{Draft, incident, link};
 
 /// Rings at another agency. The host's invitation is also its own yes to being heard by whom it invites.
 pub(super) fn decide_invite(
@@ -27,7 +27,6 @@ pub(super) fn decide_invite(
     if found.invitations.contains_key(to) {
         return Err(Refusal::AlreadyInvited { agency: to.clone() });
     }
-    check_text("a note", note)?;
     for request in proposed {
         let talkgroup = request.talkgroup.clone();
         let spec = draft.state.talkgroup(&talkgroup).ok_or(Refusal::NoSuchTalkgroup { talkgroup })?;
@@ -113,7 +112,6 @@ pub(super) fn decide_decline(
     if !found.invitations.contains_key(agency) {
         return Err(Refusal::NotInvited { agency: agency.clone() });
     }
-    check_text("a reason", reason)?;
     draft.push_in(incident, Event::Declined { incident, agency: agency.clone(), reason: reason.to_owned() });
     Ok(())
 }
@@ -155,7 +153,6 @@ pub(super) fn decide_hand_over(
     note: &str,
 ) -> Result<(), Refusal> {
     let found = draft.joined(incident, agency)?;
-    check_text("a note", note)?;
     let emergencies = draft
         .state
         .emergencies

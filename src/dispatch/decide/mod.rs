@@ -10,6 +10,7 @@ mod incident;
 mod link;
 mod loss;
 mod membership;
+mod size;
 
 pub use link::STANDING_LEASE_S;
 
@@ -35,6 +36,7 @@ pub fn decide(
     entropy: &mut Entropy,
 ) -> Result<Vec<Recorded>, Refusal> {
     let agency = may_ask(state, command, who)?;
+    size::check(command)?;
     let actor = Actor::User { user: who.user.clone(), agency: who.agency.clone() };
     let mut draft = Draft { state: state.clone(), actor, now, entropy, records: Vec::new() };
     match agency {
@@ -182,14 +184,3 @@ impl Draft<'_> {
 fn find_link(state: &State, link: crate::domain::id::LinkId) -> Result<PlacedLink<'_>, Refusal> {
     state.find_link(link).ok_or(Refusal::NoSuchLink { link })
 }
-
-/// Text that people write is kept short enough to be read aloud.
-fn check_text(what: &str, text: &str) -> Result<(), Refusal> {
-    if text.chars().count() > TEXT_MAX {
-        return Err(Refusal::OutOfRange { what: format!("{what} of more than {TEXT_MAX} characters") });
-    }
-    Ok(())
-}
-
-/// Longest title, note, reason or place (characters).
-pub const TEXT_MAX: usize = 1000;

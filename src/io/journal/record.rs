@@ -32,7 +32,7 @@ impl NewRecord {
             return Some("kind, actor and cause have 1 to 256 bytes");
         }
         if self.payload.len() > PAYLOAD_BYTES_MAX {
-            return Some("the payload is longer than 1 MiB");
+            return Some("the payload is longer than 32 MiB");
         }
         std::str::from_utf8(&self.payload).is_err().then_some("the payload is not UTF-8 text")
     }
@@ -120,5 +120,44 @@ pub struct Record {
 
 /// A label fits a line of a log.
 const LABEL_BYTES_MAX: usize = 256;
-/// Far above any event; a limit so that one append cannot fill the disk.
-pub(super) const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// Above any event: a configuration file has at most 1 MiB and is some twenty times as long once every default in it is
+/// spelled out; what a command may say is limited by dispatch. A limit so that one append cannot fill the disk.
+pub(super) const PAYLOAD_BYTES_MAX: usize = 32 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+    use crate::config;
+    use crate::domain::event::Event;
+
+    #[test]
+    fn the_longest_file_that_is_whole_fits_one_record() {
+        let mut text = String::from("[server]\nmedia_ports = \"10000-59999\"\n[[agency]]\nid = \"a\"\ncontact_24h = \"1\"\n");
+        // As many as a file may name.
+        let (talkgroups, gateways) = (2048, 4096);
+        for number in 0..talkgroups {
+            let _ = write!(text, "[[talkgroup]]\nid=\"{number}\"\nagency=\"a\"\n");
+        }
+        for number in 0..gateways {
+            let talkgroup = number % talkgroups;
+            let _ = write!(text, "[[gateway.rtp]]\nid=\"{number}\"\ntalkgroup=\"{talkgroup}\"\npeer=\"192.0.2.7:9\"\n");
+        }
+        let (_, configuration, _) =
+            config::parse(&text, "long.toml").unwrap_or_else(|faults| panic!("{}", config::render(&faults[faults.len() - 1..])));
+        assert_eq!(configuration.gateways.len(), gateways);
+        let payload =
+            serde_json::to_vec(&Event::ConfigurationAdopted { configuration: Box::new(configuration) }).unwrap();
+        let bytes = payload.len();
+        let record = NewRecord {
+            kind: "configuration_adopted".to_owned(),
+            payload,
+            wall: WallTime(0),
+            actor: "file".to_owned(),
+            cause: None,
+            schema: 1,
+        };
+        assert_eq!(record.fault(), None, "{bytes} bytes");
+    }
+}
