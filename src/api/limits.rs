@@ -122,9 +122,10 @@ impl Drop for Place {
 
 /// Who counts as one: an IPv4 address, or the IPv6 network that one customer has.
 fn source_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) if !address.is_loopback() => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        one => one,
+    let address = address.to_canonical();
+    match address {
+        IpAddr::V6(v6) if !v6.is_loopback() => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
     }
 }
 

@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn the_longest_file_that_is_whole_fits_one_record() {
-        let mut text = String::from("[server]\nmedia_ports = \"10000-59999\"\n[[agency]]\nid = \"a\"\ncontact_24h = \"1\"\n");
+        let mut text =
+            String::from("[server]\nmedia_ports = \"10000-59999\"\n[[agency]]\nid = \"a\"\ncontact_24h = \"1\"\n");
         // As many as a file may name.
         let (talkgroups, gateways) = (2048, 4096);
         for number in 0..talkgroups {
@@ -144,8 +145,8 @@ mod tests {
             let talkgroup = number % talkgroups;
             let _ = write!(text, "[[gateway.rtp]]\nid=\"{number}\"\ntalkgroup=\"{talkgroup}\"\npeer=\"192.0.2.7:9\"\n");
         }
-        let (_, configuration, _) =
-            config::parse(&text, "long.toml").unwrap_or_else(|faults| panic!("{}", config::render(&faults[faults.len() - 1..])));
+        let (_, configuration, _) = config::parse(&text, "long.toml")
+            .unwrap_or_else(|faults| panic!("{}", config::render(&faults[faults.len() - 1..])));
         assert_eq!(configuration.gateways.len(), gateways);
         let payload =
             serde_json::to_vec(&Event::ConfigurationAdopted { configuration: Box::new(configuration) }).unwrap();
