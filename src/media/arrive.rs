@@ -7,11 +7,12 @@ use crate::domain::audio::{Format, Level};
 use crate::domain::floor::{BurstEnd, MissCause};
 use crate::domain::port::ReceiveKeying;
 use crate::domain::report::{MediaLimit, Report};
+use crate::domain::talker::Alias;
 use crate::domain::time::{FRAME_MS, MonoTime};
 use crate::wire::DATAGRAM_BYTES_MAX;
 use crate::wire::rtcp::RtcpSummary;
 use crate::wire::rtp::RtpPacket;
-use crate::wire::rtp_extension::Elements;
+use crate::wire::rtp_extension::{Elements, FloorNotice, Keying};
 use crate::wire::telephone_event::TelephoneEvent;
 
 use super::burst::TalkState;
@@ -19,7 +20,7 @@ use super::codec::PACKET_SAMPLES_MAX;
 use super::delay::Delayed;
 use super::discard::Discard;
 use super::fan_out::Spoken;
-use super::keying::{Cue, KeyChange};
+use super::keying::{Cue, FarFloor, KeyChange, TransmitChange};
 use super::level;
 use super::outbox::Outbox;
 use super::receiver::Arrival;
@@ -55,7 +56,9 @@ impl Shard {
             out.push_latch(port, source);
             self.report(Report::Latched { port: id, address: source, at: now }, out);
         }
-        self.take_keying(port, &elements, now, out);
+        // State, not change: the packet that overtook this one has said it better.
+        let keying = elements.keying.filter(|_| !accepted.overtaken);
+        self.take_keying(port, keying, elements.talker, now, out);
         if self.ports[port].keyer.is_deaf(now) {
             return Err(Discard::Inhibited);
         }
@@ -65,7 +68,7 @@ impl Shard {
             return Ok(());
         }
         let format = format.ok_or(Discard::UnknownPayload)?;
-        let key = elements.keying.map(|keying| keying.ptt || keying.cor);
+        let key = keying.map(|keying| keying.ptt || keying.cor);
         if packet.payload.len() <= PAUSE_BYTES {
             self.cue(port, Cue::Pause { key }, now, out);
             return Ok(());
@@ -155,15 +158,17 @@ impl Shard {
         Ok(())
     }
 
-    fn take_keying(&mut self, port: PortSlot, elements: &Elements, now: MonoTime, out: &mut Outbox) {
+    fn take_keying(&mut self, port: PortSlot, keying: Option<Keying>, talker: Alias, now: MonoTime, out: &mut Outbox) {
         let open = &mut self.ports[port];
-        if !elements.talker.is_empty() {
-            open.wire_talker = elements.talker;
+        if !talker.is_empty() {
+            open.wire_talker = talker;
         }
-        let Some(keying) = elements.keying else { return };
-        if keying.emergency && !open.wire_emergency {
-            open.wire_emergency = true;
-            let report = Report::EmergencyKeyed { port: open.spec.port, talker: open.talker(), at: now };
+        let Some(keying) = keying else { return };
+        let talker = open.talker();
+        // Who speaks next through the same port is not in need because this one was.
+        if keying.emergency && open.wire_emergency != Some(talker) {
+            open.wire_emergency = Some(talker);
+            let report = Report::EmergencyKeyed { port: open.spec.port, talker, at: now };
             self.report(report, out);
             self.weigh_emergency(port, now, out);
         }
@@ -171,8 +176,11 @@ impl Shard {
         let change = match (keying.granted, keying.busy) {
             (true, _) => open.transmit.grant(now),
             (false, true) => open.transmit.deny(now),
-            (false, false) => return,
+            (false, false) => open.transmit.answer(answer_of(keying.floor), now),
         };
+        if change == TransmitChange::None {
+            return;
+        }
         self.apply_transmit(port, change, now, out);
         self.pump(port, now, out);
     }
@@ -285,10 +293,12 @@ impl Shard {
         self.drop_tail(port);
         let open = &mut self.ports[port];
         open.voted_out = false;
-        open.wire_talker = crate::domain::talker::Alias::default();
+        open.wire_talker = Alias::default();
         if let Some(burst) = open.burst {
             self.remember_level(burst, port);
             self.end_burst(burst, cause, now, out);
+        } else {
+            self.set_notice(port, FloorNotice::Silent, now, out);
         }
         self.take_over(port, now, out);
     }
@@ -397,6 +407,18 @@ impl Shard {
         open.limit_told_at = Some(now);
         let report = Report::LimitHit { limit, port: Some(open.spec.port), at: now };
         self.report(report, out);
+    }
+}
+
+/// What a far side that has a floor of its own, another Crosspatch, says of it to whom keys it.
+fn answer_of(notice: FloorNotice) -> FarFloor {
+    match notice {
+        FloorNotice::Granted => FarFloor::Granted,
+        FloorNotice::Queued(_) => FarFloor::Queued,
+        FloorNotice::Denied => FarFloor::Denied,
+        FloorNotice::Revoked => FarFloor::Revoked,
+        // Others talk there; what becomes of our request is another word's to say.
+        FloorNotice::Silent | FloorNotice::Idle | FloorNotice::Taken => FarFloor::Silent,
     }
 }
 

@@ -267,7 +267,7 @@ impl Port {
             cor: false,
             granted: false,
             busy: false,
-            emergency: false,
+            emergency: self.hearing.is_emergency(),
             floor: if self.floor_notice == FloorNotice::Silent && keyed.unwrap_or(true) {
                 FloorNotice::Taken
             } else {

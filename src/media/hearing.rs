@@ -148,6 +148,10 @@ impl Ear {
 }
 
 impl Hearing {
+    /// Whether a talker in need is among those it hears.
+    pub fn is_emergency(&self) -> bool {
+        self.ears.iter().any(|ear| ear.chosen && ear.stage != Stage::Over && ear.standing.emergency)
+    }
     /// How the port's sound is made now.
     pub fn mode(&self) -> Mode {
         self.mode

@@ -6,4 +6,4 @@ mod receive;
 mod transmit;
 
 pub use receive::{Cue, KeyChange, ReceiveKeyer};
-pub use transmit::{TransmitChange, TransmitKeyer};
+pub use transmit::{FarFloor, TransmitChange, TransmitKeyer};

@@ -97,6 +97,7 @@ impl Shard {
                 self.ask_all(burst, port, now, out);
             }
             self.judge_ears(burst, now, out);
+            self.notify_again(burst, now, out);
         }
     }
 
@@ -391,7 +392,7 @@ impl Shard {
         if open {
             there.emergencies.push(talker);
         } else {
-            there.wire_emergency = false;
+            there.wire_emergency = there.wire_emergency.filter(|who| !talker.is_empty() && *who != talker);
         }
         self.weigh_emergency(slot, now, out);
     }
@@ -440,7 +441,7 @@ impl Shard {
             let port = self.ports[slot].spec.port;
             self.ports[slot].emergencies.clear();
             self.ports[slot].emergencies.extend(emergencies.iter().filter(|(id, _)| *id == port).map(|(_, who)| *who));
-            self.ports[slot].wire_emergency = false;
+            self.ports[slot].wire_emergency = None;
             self.weigh_emergency(slot, now, out);
         }
     }

@@ -85,8 +85,8 @@ pub struct Port {
     pub packet_at: MonoTime,
     /// Its talker as the wire names it.
     pub wire_talker: Alias,
-    /// The wire says emergency.
-    pub wire_emergency: bool,
+    /// Of whom the wire last said that it is in need.
+    pub wire_emergency: Option<Alias>,
     /// Talkers with an open emergency; an empty name is whoever talks here.
     pub emergencies: Vec<Alias>,
     /// What its talker's level was, remembered for the next burst.
@@ -152,7 +152,7 @@ impl Port {
             keyed_at: now,
             packet_at: now,
             wire_talker: Alias::default(),
-            wire_emergency: false,
+            wire_emergency: None,
             emergencies: Vec::new(),
             learnt: None,
             hearing: Hearing::default(),
@@ -194,7 +194,7 @@ impl Port {
     }
     /// Whether this talker has an open emergency.
     pub fn is_emergency(&self, talker: Alias) -> bool {
-        self.wire_emergency || self.emergencies.iter().any(|alias| alias.is_empty() || *alias == talker)
+        self.wire_emergency == Some(talker) || self.emergencies.iter().any(|alias| alias.is_empty() || *alias == talker)
     }
     /// Tells the encoders behind its packets apart: one for each stream it has sent.
     pub fn stream(&self) -> u64 {

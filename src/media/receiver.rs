@@ -30,6 +30,8 @@ pub struct Accepted {
     pub sequence: u64,
     /// The first packet of a stream: another SSRC, or the same started over.
     pub new_stream: bool,
+    /// A later packet of the stream came before it: what it says of the key is old news.
+    pub overtaken: bool,
     /// The peer is now this source: report it and connect the socket.
     pub latched: bool,
 }
@@ -252,7 +254,8 @@ impl Receiver {
             stream.note(arrival.timestamp, self.clock_hz, now);
         }
         self.stream = Some(stream);
-        verdict.map(|sequence| Accepted { sequence, new_stream: false, latched: false })
+        let overtaken = matches!(place, Place::Within { .. });
+        verdict.map(|sequence| Accepted { sequence, new_stream: false, overtaken, latched: false })
     }
 
     fn begin_stream(&mut self, arrival: Arrival, now: MonoTime) -> Accepted {
@@ -264,7 +267,7 @@ impl Receiver {
         let mut stream = Stream::new(arrival.ssrc, sequence, now);
         stream.note(arrival.timestamp, self.clock_hz, now);
         self.stream = Some(stream);
-        Accepted { sequence, new_stream: true, latched: false }
+        Accepted { sequence, new_stream: true, overtaken: false, latched: false }
     }
 }
 

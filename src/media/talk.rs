@@ -95,6 +95,11 @@ impl Shard {
         if !self.ask_all(burst, port, now, out) {
             self.deny_all(port, Denial::ListenOnly, now, out);
         }
+        let waits = |talk: &Talk| matches!(talk.state, TalkState::Asked { .. } | TalkState::Queued);
+        if self.ports[port].floor_notice == FloorNotice::Silent && !self.bursts[burst].lists.talks.iter().any(waits) {
+            // Granted, but only where nobody listens.
+            self.notify(burst, FloorNotice::Denied, now, out);
+        }
     }
 
     /// Asks every patch of a keyed port that has not been asked. Whether it may talk anywhere.
@@ -291,14 +296,30 @@ impl Shard {
     }
 
     /// Tells a talker's own client of the floor, in the words of 3GPP TS 24.380; what is good news in one patch is not
-    /// taken back by bad news from another.
+    /// taken back by bad news from another. A floor in a patch where nobody may hear it is no news: a talkgroup of one
+    /// port, such as the way to another site, always has that of its own home patch.
     pub(super) fn notify(&mut self, burst: BurstSlot, notice: FloorNotice, now: MonoTime, out: &mut Outbox) {
-        let open = &self.bursts[burst];
         let Some(port) = self.port_of(burst) else { return };
-        if notice != FloorNotice::Granted && open.lists.talks.iter().any(|talk| talk.state.is_heard()) {
-            return;
+        let talks = &self.bursts[burst].lists.talks;
+        let heard = talks.iter().any(|talk| talk.state.is_heard() && self.has_listener(talk));
+        if heard == (notice == FloorNotice::Granted) {
+            self.set_notice(port, notice, now, out);
         }
-        self.set_notice(port, notice, now, out);
+    }
+
+    /// Routes have changed: whoever has lost the last who might hear it is told, and whoever has found the first.
+    pub(super) fn notify_again(&mut self, burst: BurstSlot, now: MonoTime, out: &mut Outbox) {
+        let Some(port) = self.port_of(burst).filter(|_| self.bursts[burst].ended.is_none()) else { return };
+        if self.ports.get(port).is_some_and(|open| open.floor_notice == FloorNotice::Granted) {
+            self.notify(burst, FloorNotice::Revoked, now, out);
+        } else {
+            self.notify(burst, FloorNotice::Granted, now, out);
+        }
+    }
+
+    /// Whether anybody, on whatever shard, may hear a talker in one patch.
+    fn has_listener(&self, talk: &Talk) -> bool {
+        self.patches.get(talk.patch).is_some_and(|patch| patch.legs.iter().any(|leg| self.may_cross(talk.leg, *leg)))
     }
 
     fn queued(&mut self, burst: BurstSlot, patch: PatchSlot, position: u8, now: MonoTime, out: &mut Outbox) {
@@ -332,6 +353,7 @@ impl Shard {
 
     /// A key that could not even become a burst.
     fn deny_all(&mut self, port: PortSlot, cause: Denial, now: MonoTime, out: &mut Outbox) {
+        self.set_notice(port, FloorNotice::Denied, now, out);
         if let Some(leg) = self.ports[port].legs.first().copied() {
             self.report_denied(leg, cause, now, out);
         }

@@ -66,6 +66,9 @@ impl Shard {
     fn hold_frame(&mut self, port: PortSlot, frame: HeldFrame<Held>, payload: &[u8], now: MonoTime, out: &mut Outbox) {
         let open = &mut self.ports[port];
         let (packet_ms, hold_max_ms) = (open.format_out().packet_ms, open.spec.transmit.hold_max_ms);
+        if open.hearing.is_emergency() {
+            open.transmit.knock();
+        }
         if open.transmit.has_failed() {
             let cause = open.failed_by;
             self.miss(port, frame.burst, u32::from(packet_ms), cause);
@@ -256,12 +259,15 @@ impl Shard {
 
     /// A packet that carries no speech, only the keying element.
     fn send_sign(&mut self, port: PortSlot, keyed: bool, now: MonoTime, out: &mut Outbox) {
+        // Whoever is keyed by it shall know who is about to speak.
+        let heard = self.ports[port].hearing.ears().iter().find(|ear| ear.chosen && ear.stage == Stage::Live);
+        let talker = heard.and_then(|ear| self.bursts.get(ear.burst)).map_or(Alias::default(), |burst| burst.talker);
         let open = &mut self.ports[port];
         let Some(to) = open.peer() else { return };
         open.sent_at = Some(now);
         let voice = open.sign_voice();
         let Some(head) = own_head(open, port, to, Carries::Nobody, voice, now, out) else { return };
-        let elements = open.elements(Alias::default(), Some(keyed));
+        let elements = open.elements(talker, Some(keyed));
         let mut payload = [0; super::codec::PAYLOAD_BYTES_MAX];
         let length = silence(open.format_out(), &mut payload);
         put(open, port, to, Carries::Nobody, &head, &elements, &payload[..length], out);
@@ -392,15 +398,19 @@ impl Shard {
         if open.spec.transmit.keying != TransmitKeying::Ext {
             return;
         }
+        let silent = open.sent_at.is_none_or(|sent| now.ms_since(sent) >= SIGN_EVERY_MS);
         let starved = open.hold.as_ref().is_none_or(super::hold::Hold::is_empty) && !open.announcing.is_playing();
         match (open.transmit.is_raised(), open.transmit.may_send()) {
             (true, false) => self.send_sign(port, true, now, out),
-            (true, true) if starved && open.sent_at.is_none_or(|sent| now.ms_since(sent) >= SIGN_EVERY_MS) => {
-                self.send_sign(port, true, now, out);
-            }
+            (true, true) if starved && silent => self.send_sign(port, true, now, out),
             (true, true) => {}
             (false, _) if open.unkeys_due > 0 => {
                 open.unkeys_due -= 1;
+                self.send_sign(port, false, now, out);
+            }
+            // A talker who has keyed must not miss the one packet that says what became of it, nor wait for ever for
+            // a floor that is gone with us.
+            (false, _) if silent && open.floor_notice != FloorNotice::Silent && !open.is_radio() => {
                 self.send_sign(port, false, now, out);
             }
             (false, _) => {}
@@ -449,7 +459,7 @@ fn own_head(
 const AT_ONCE_MAX: usize = 2;
 /// The key's end is told this often more: it must not be lost.
 const UNKEYS: u8 = 3;
-/// A keyed gateway that hears nothing for this long may believe its key lost (ms).
+/// A keyed gateway that hears nothing for this long may believe its key lost, a talker its floor (ms).
 const SIGN_EVERY_MS: u64 = 100;
 /// A transmitter that refused twice is not preferred for so long (ms).
 const FAILED_FOR_MS: u64 = 10_000;

@@ -1,4 +1,4 @@
-//! The trunk frame: a burst on its way from one shard to another now, from one daemon to another later.
+//! The trunk frame: a burst on its way from one shard of a daemon to another. Two daemons speak RTP (decision 011).
 //!
 //! The speech and the floor of a patch travel in one stream of these frames, so that neither can overtake the
 //! other. Not a transport: rings (and later sockets with their own authentication) carry whole frames and keep
@@ -33,7 +33,7 @@ use crate::domain::floor::{BurstEnd, Denial};
 use crate::domain::id::{BurstId, NodeId, PatchId, PortId};
 use crate::domain::talker::Alias;
 
-/// The version this file reads and writes; daemons of another one do not trunk.
+/// The version this file reads and writes; shards of another one are not understood.
 pub const VERSION: u8 = 1;
 
 /// Audio is heard one hop from its origin (law 3); the field leaves room for relays of a wide-area net and is the

@@ -13,6 +13,9 @@
 //!    +---- end ---- Failed <---- denied twice, or talk limit; from any state but Idle
 //! ```
 //!
+//! A far side with a floor of its own answers in its words ([`FarFloor`]) and repeats them: granted keeps on air,
+//! queued keeps Keying, revoked is Failed at once, and silence after a grant is as good as no grant.
+//!
 //! `stop` (start-up, reconnect, drain, a cut) lowers from every state. Immediate transmitters pass Keying at once.
 
 use crate::domain::floor::MissCause;
@@ -40,6 +43,21 @@ pub enum TransmitChange {
     Failed(MissCause),
 }
 
+/// What the far side says of its own floor, again and again while we key it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FarFloor {
+    /// Nothing that concerns our request.
+    Silent,
+    /// Ours is heard there.
+    Granted,
+    /// Ours waits for others.
+    Queued,
+    /// Ours will not be heard.
+    Denied,
+    /// Ours was heard and is no longer.
+    Revoked,
+}
+
 /// One port's transmitter.
 #[derive(Clone, Copy, Debug)]
 pub struct TransmitKeyer {
@@ -57,6 +75,8 @@ enum State {
     OnAir {
         raised_at: MonoTime,
         denials: u8,
+        /// When the far floor last said that we hold it, if it is one that says so.
+        told_at: Option<MonoTime>,
     },
     Tail {
         raised_at: MonoTime,
@@ -65,8 +85,10 @@ enum State {
     Denied {
         retry_at: MonoTime,
     },
-    /// Nothing more of this burst.
-    Failed,
+    /// Nothing more of this burst; for good, nor of whoever is in need.
+    Failed {
+        for_good: bool,
+    },
 }
 
 impl TransmitKeyer {
@@ -85,10 +107,12 @@ impl TransmitKeyer {
                 TransmitChange::Rekey
             }
             State::Tail { raised_at, .. } => {
-                self.state = State::OnAir { raised_at, denials: 0 };
+                self.state = State::OnAir { raised_at, denials: 0, told_at: None };
                 TransmitChange::OnAir
             }
-            State::Keying { .. } | State::OnAir { .. } | State::Denied { .. } | State::Failed => TransmitChange::None,
+            State::Keying { .. } | State::OnAir { .. } | State::Denied { .. } | State::Failed { .. } => {
+                TransmitChange::None
+            }
         }
     }
 
@@ -96,12 +120,12 @@ impl TransmitKeyer {
     pub fn grant(&mut self, now: MonoTime) -> TransmitChange {
         match (self.state, self.spec.grant) {
             (State::Keying { denials, .. }, GrantSign::Signalled) => {
-                self.state = State::OnAir { raised_at: now, denials };
+                self.state = State::OnAir { raised_at: now, denials, told_at: None };
                 TransmitChange::OnAir
             }
             (State::Keying { .. }, GrantSign::Immediate | GrantSign::AfterMs(_)) => TransmitChange::None,
             (
-                State::Idle | State::OnAir { .. } | State::Tail { .. } | State::Denied { .. } | State::Failed,
+                State::Idle | State::OnAir { .. } | State::Tail { .. } | State::Denied { .. } | State::Failed { .. },
                 GrantSign::Immediate | GrantSign::AfterMs(_) | GrantSign::Signalled,
             ) => TransmitChange::None,
         }
@@ -117,7 +141,43 @@ impl TransmitKeyer {
                 self.state = State::Idle;
                 TransmitChange::Lower
             }
-            State::Idle | State::Denied { .. } | State::Failed => TransmitChange::None,
+            State::Idle | State::Denied { .. } | State::Failed { .. } => TransmitChange::None,
+        }
+    }
+
+    /// The far floor's word; counts only where a grant is signalled.
+    pub fn answer(&mut self, floor: FarFloor, now: MonoTime) -> TransmitChange {
+        if self.spec.grant != GrantSign::Signalled {
+            return TransmitChange::None;
+        }
+        match (floor, self.state) {
+            (FarFloor::Granted, State::Keying { denials, .. }) => {
+                self.state = State::OnAir { raised_at: now, denials, told_at: Some(now) };
+                TransmitChange::OnAir
+            }
+            (FarFloor::Granted, State::OnAir { raised_at, denials, .. }) => {
+                self.state = State::OnAir { raised_at, denials, told_at: Some(now) };
+                TransmitChange::None
+            }
+            (FarFloor::Queued, State::Keying { denials, .. }) => {
+                self.state = State::Keying { since: now, denials };
+                TransmitChange::None
+            }
+            (FarFloor::Denied, State::Keying { .. } | State::OnAir { .. }) => self.deny(now),
+            // To ask again for a talker from whom the floor was taken would take the taking back.
+            (FarFloor::Revoked, State::Keying { .. } | State::OnAir { .. }) => {
+                self.state = State::Failed { for_good: true };
+                TransmitChange::Failed(MissCause::TransmitDenied)
+            }
+            (
+                FarFloor::Silent | FarFloor::Granted | FarFloor::Queued | FarFloor::Denied | FarFloor::Revoked,
+                State::Idle
+                | State::Keying { .. }
+                | State::OnAir { .. }
+                | State::Tail { .. }
+                | State::Denied { .. }
+                | State::Failed { .. },
+            ) => TransmitChange::None,
         }
     }
 
@@ -126,10 +186,17 @@ impl TransmitKeyer {
         match self.state {
             State::Keying { denials, .. } => self.retry_or_fail(denials, MissCause::HoldOverrun, now),
             State::Denied { .. } => {
-                self.state = State::Failed;
+                self.state = State::Failed { for_good: false };
                 TransmitChange::Failed(MissCause::HoldOverrun)
             }
-            State::Idle | State::OnAir { .. } | State::Tail { .. } | State::Failed => TransmitChange::None,
+            State::Idle | State::OnAir { .. } | State::Tail { .. } | State::Failed { .. } => TransmitChange::None,
+        }
+    }
+
+    /// Whoever is in need knocks again where others are done, but not against a limit or a taking.
+    pub fn knock(&mut self) {
+        if matches!(self.state, State::Failed { for_good: false }) {
+            self.state = State::Idle;
         }
     }
 
@@ -144,7 +211,7 @@ impl TransmitKeyer {
                 self.state = State::Idle;
                 TransmitChange::Lower
             }
-            State::Denied { .. } | State::Failed => {
+            State::Denied { .. } | State::Failed { .. } => {
                 self.state = State::Idle;
                 TransmitChange::None
             }
@@ -165,7 +232,7 @@ impl TransmitKeyer {
                 | State::OnAir { .. }
                 | State::Tail { .. }
                 | State::Denied { .. }
-                | State::Failed,
+                | State::Failed { .. },
                 TransmitKeying::Presence | TransmitKeying::Event | TransmitKeying::Ext,
             ) => TransmitChange::Lower,
         }
@@ -183,8 +250,11 @@ impl TransmitKeyer {
                 GrantSign::AfterMs(_) | GrantSign::Signalled => TransmitChange::None,
             },
             State::OnAir { raised_at, .. } if now.ms_since(raised_at) >= self.limit_ms() => {
-                self.state = State::Failed;
+                self.state = State::Failed { for_good: true };
                 TransmitChange::Failed(MissCause::TalkLimit)
+            }
+            State::OnAir { told_at: Some(told_at), denials, .. } if now.ms_since(told_at) >= GRANT_WAIT_MS => {
+                self.retry_or_fail(denials, MissCause::TransmitDenied, now)
             }
             State::Tail { until, .. } if now >= until => {
                 self.state = State::Idle;
@@ -194,7 +264,7 @@ impl TransmitKeyer {
                 self.raise(1, now);
                 TransmitChange::Rekey
             }
-            State::Idle | State::OnAir { .. } | State::Tail { .. } | State::Denied { .. } | State::Failed => {
+            State::Idle | State::OnAir { .. } | State::Tail { .. } | State::Denied { .. } | State::Failed { .. } => {
                 TransmitChange::None
             }
         }
@@ -209,19 +279,19 @@ impl TransmitKeyer {
     pub const fn is_raised(&self) -> bool {
         match self.state {
             State::Keying { .. } | State::OnAir { .. } | State::Tail { .. } => true,
-            State::Idle | State::Denied { .. } | State::Failed => false,
+            State::Idle | State::Denied { .. } | State::Failed { .. } => false,
         }
     }
 
     /// Whether the rest of this burst is missed here.
     pub const fn has_failed(&self) -> bool {
-        matches!(self.state, State::Failed)
+        matches!(self.state, State::Failed { .. })
     }
 
     fn raise(&mut self, denials: u8, now: MonoTime) -> TransmitChange {
         match self.spec.grant {
             GrantSign::Immediate => {
-                self.state = State::OnAir { raised_at: now, denials };
+                self.state = State::OnAir { raised_at: now, denials, told_at: None };
                 TransmitChange::RaiseOnAir
             }
             GrantSign::AfterMs(_) | GrantSign::Signalled => {
@@ -232,7 +302,7 @@ impl TransmitKeyer {
     }
 
     fn on_air(&mut self, raised_at: MonoTime, denials: u8) -> TransmitChange {
-        self.state = State::OnAir { raised_at, denials };
+        self.state = State::OnAir { raised_at, denials, told_at: None };
         TransmitChange::OnAir
     }
 
@@ -241,7 +311,7 @@ impl TransmitKeyer {
             self.state = State::Denied { retry_at: now.plus_ms(RETRY_AFTER_MS) };
             TransmitChange::Pause
         } else {
-            self.state = State::Failed;
+            self.state = State::Failed { for_good: false };
             TransmitChange::Failed(cause)
         }
     }
@@ -257,7 +327,7 @@ impl TransmitKeyer {
     }
 }
 
-/// A trunk that grants at all does so within a second (ms).
+/// A trunk that grants at all does so within a second; a far floor that still grants says so ten times in one (ms).
 const GRANT_WAIT_MS: u64 = 1_000;
 /// A busy trunk's next free moment, and time for the key to be seen as up (ms).
 const RETRY_AFTER_MS: u64 = 300;

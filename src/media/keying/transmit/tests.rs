@@ -95,6 +95,65 @@ fn one_denial_is_retried_and_the_second_is_final_until_the_burst_ends() {
     assert_eq!((trunk.end(at(1_440)), trunk.begin(at(1_460))), (TransmitChange::None, TransmitChange::Raise));
 }
 
+/// What each of a far floor's words does in: idle, keying, on air, tail, denied, failed.
+#[test]
+fn a_far_floors_word_counts_while_it_is_asked_and_a_taking_is_final() {
+    use TransmitChange::{Failed, None, OnAir, Pause};
+    let taken = Failed(MissCause::TransmitDenied);
+    let table: [(FarFloor, [TransmitChange; 6]); 5] = [
+        (FarFloor::Silent, [None; 6]),
+        (FarFloor::Granted, [None, OnAir, None, None, None, None]),
+        (FarFloor::Queued, [None; 6]),
+        (FarFloor::Denied, [None, Pause, Pause, None, None, None]),
+        (FarFloor::Revoked, [None, taken, taken, None, None, None]),
+    ];
+    for (word, answers) in table {
+        for (state, answer) in STATES.into_iter().zip(answers) {
+            assert_eq!(trunk_in(state).answer(word, at(20)), answer, "{word:?} in {state}");
+        }
+        let mut immediate = keyer(TransmitKeying::Ext, GrantSign::Immediate, 0);
+        immediate.begin(at(0));
+        assert_eq!(
+            (immediate.answer(word, at(20)), immediate.may_send()),
+            (None, true),
+            "{word:?} to who needs no word"
+        );
+    }
+}
+
+#[test]
+fn whoever_is_queued_is_waited_for_and_a_grant_that_is_not_repeated_is_over() {
+    let mut trunk = trunk();
+    trunk.begin(at(0));
+    for ms in (0..5_000).step_by(100) {
+        trunk.answer(FarFloor::Queued, at(ms));
+        assert_eq!(trunk.tick(at(ms + 80)), TransmitChange::None);
+    }
+    assert_eq!(trunk.answer(FarFloor::Granted, at(5_000)), TransmitChange::OnAir);
+    assert_eq!(trunk.tick(at(5_980)), TransmitChange::None);
+    trunk.answer(FarFloor::Granted, at(5_990));
+    assert_eq!((trunk.tick(at(6_980)), trunk.tick(at(6_990))), (TransmitChange::None, TransmitChange::Pause));
+    let mut flag = self::trunk();
+    flag.begin(at(0));
+    flag.grant(at(0));
+    assert_eq!(flag.tick(at(9_000)), TransmitChange::None, "a radio trunk says it once");
+}
+
+#[test]
+fn whoever_is_in_need_knocks_again_but_not_against_a_limit_or_a_taking() {
+    let mut denied = trunk_in("failed");
+    denied.knock();
+    assert_eq!(denied.begin(at(1_000)), TransmitChange::Raise);
+    let mut taken = trunk_in("on air");
+    taken.answer(FarFloor::Revoked, at(20));
+    taken.knock();
+    assert!(taken.has_failed());
+    let mut limited = trunk_in("on air");
+    limited.tick(at(10_000));
+    limited.knock();
+    assert!(limited.has_failed());
+}
+
 #[test]
 fn we_let_go_before_a_latching_far_side_does() {
     let mut latching = keyer(TransmitKeying::Event, GrantSign::Immediate, 300);
