@@ -35,6 +35,7 @@ use std::fmt::Write;
 
 use worlds::checkers::Law;
 use worlds::faults::Fault;
+use worlds::pair::{self, LineFault};
 use worlds::run::{Cases, Life, live};
 
 /// 20 ms each, 40 s and some leaps of a world.
@@ -62,13 +63,63 @@ fn no_promise_breaks_in_worlds_768_to_1023() {
     no_promise_breaks(3);
 }
 
+/// Two daemons joined by a line, each with its own agencies and journal.
+#[test]
+fn no_promise_breaks_in_64_pairs_of_sites_joined_by_a_line() {
+    let lives: Vec<Life> = (0..PAIRS).map(|seed| pair::live(seed, pair_steps(), None)).collect();
+    let mut cases = Cases::default();
+    lives.iter().for_each(|life| cases += &life.cases);
+    println!("{}", show(&cases));
+    assert_pairs_clean(&lives);
+    let unmet: Vec<_> = cases.0.iter().filter(|(_, count)| **count == 0).map(|(name, _)| name).collect();
+    assert!(unmet.is_empty(), "hard cases that no pair met: {unmet:?}");
+    assert_eq!(lives[0].hash, pair::live(0, pair_steps(), None).hash, "seed 0 gave two pairs");
+}
+
+/// The one that is asked for by `PAIR=17`.
+#[test]
+fn a_pair_replays() {
+    let Some(seeds) = asked("PAIR") else { return };
+    let lives: Vec<Life> = seeds.map(|seed| pair::live(seed, pair_steps(), None)).collect();
+    let mut cases = Cases::default();
+    lives.iter().for_each(|life| cases += &life.cases);
+    println!("{}", show(&cases));
+    assert_pairs_clean(&lives);
+}
+
+/// What is done wrong between two sites is seen by the promise that it breaks.
+#[test]
+fn each_fault_between_two_sites_is_caught() {
+    for fault in LineFault::ALL {
+        let seen = (0..FAULT_SEEDS).find_map(|seed| {
+            let life = pair::live(seed, pair_steps(), Some(fault));
+            let first = life.findings.first.values().min_by_key(|violation| violation.at)?.clone();
+            Some((seed, first))
+        });
+        let Some((seed, first)) = seen else { panic!("{fault:?} survives {FAULT_SEEDS} seeds") };
+        assert_eq!(first.law, fault.law(), "{fault:?} in seed {seed}: {}", first.what);
+    }
+}
+
+fn assert_pairs_clean(lives: &[Life]) {
+    let broken = lives.iter().filter(|life| !life.findings.is_clean());
+    let report = broken.clone().take(12).fold(String::new(), |report, life| {
+        let lines = life.findings.first.values().fold(String::new(), |lines, violation| {
+            let ms = violation.at.as_millis();
+            format!("{lines}pair {} at {ms} ms, {:?}: {}\n", life.seed, violation.law, violation.what)
+        });
+        format!("{report}{lines}  ./dev sim --pair {}\n", life.seed)
+    });
+    assert!(report.is_empty(), "{} of {} pairs broke a promise:\n{report}", broken.count(), lives.len());
+}
+
 /// Past failing seeds, and the one that is asked for.
 #[test]
 fn a_seed_replays() {
     let past = include_str!("worlds/seeds.txt").lines().filter_map(|line| line.split_whitespace().next()?.parse().ok());
-    let seeds: Vec<u64> = asked().map_or_else(|| past.collect(), Iterator::collect);
+    let seeds: Vec<u64> = asked("SEED").map_or_else(|| past.collect(), Iterator::collect);
     let lives: Vec<Life> = seeds.iter().map(|seed| live(*seed, steps(), None)).collect();
-    if asked().is_some() {
+    if asked("SEED").is_some() {
         let mut cases = Cases::default();
         lives.iter().for_each(|life| cases += &life.cases);
         println!("{}{}", told(&lives), show(&cases));
@@ -125,6 +176,9 @@ fn caught(fault: Fault) -> Result<(), String> {
     Err(format!("survives {FAULT_SEEDS} seeds"))
 }
 
+/// Pairs of the default run, and their length.
+const PAIRS: u64 = 64;
+const PAIR_STEPS: u64 = 1_500;
 /// A fault that shows in none of so many worlds is not caught.
 const FAULT_SEEDS: u64 = 60;
 
@@ -180,13 +234,18 @@ fn show(cases: &Cases) -> String {
 }
 
 /// `SEED=17`, or `SEED=0..1024`.
-fn asked() -> Option<std::ops::Range<u64>> {
-    let seed = std::env::var("SEED").ok()?;
-    let number = |text: &str| text.parse::<u64>().expect("SEED is a number, or two with .. between them");
+fn asked(name: &str) -> Option<std::ops::Range<u64>> {
+    let seed = std::env::var(name).ok()?;
+    let number = |text: &str| text.parse::<u64>().expect("a seed is a number, or two with .. between them");
     Some(match seed.split_once("..") {
         Some((first, end)) => number(first)..number(end),
         None => number(&seed)..number(&seed) + 1,
     })
+}
+
+/// 30 s of two sites.
+fn pair_steps() -> u64 {
+    std::env::var("STEPS").ok().map_or(PAIR_STEPS, |steps| steps.parse().expect("STEPS is a number"))
 }
 
 fn steps() -> u64 {

@@ -284,7 +284,7 @@ fn unshare(order: &mut Order) {
 }
 
 /// The same packet as another stream's, so that only what it carries can be wrong.
-fn with_ssrc(mut sent: Sent, mark: u8) -> Sent {
+pub(super) fn with_ssrc(mut sent: Sent, mark: u8) -> Sent {
     if let Some(ssrc) = sent.bytes.get_mut(8..12) {
         ssrc.iter_mut().for_each(|byte| *byte ^= mark);
     }
@@ -292,7 +292,7 @@ fn with_ssrc(mut sent: Sent, mark: u8) -> Sent {
 }
 
 /// What its talker might say later.
-fn next_frame(sent: &Sent, devices: &[Device]) -> Option<Sent> {
+pub(super) fn next_frame(sent: &Sent, devices: &[Device]) -> Option<Sent> {
     let format = devices[sent.ear].format();
     let packet = RtpPacket::parse(&sent.bytes).ok()?;
     let Said::Stamped(said) = stamp::read(format, packet.payload, &mut None) else { return None };

@@ -14,7 +14,7 @@ use crosspatch::domain::time::MonoTime;
 use crosspatch::wire::rtp::{RtpHeader, RtpPacket};
 use crosspatch::wire::rtp_extension::{Elements, Keying};
 
-use super::geography::far_address;
+use super::geography::{LINE, far_address};
 use super::network::{Network, Quality};
 use super::stamp::{self, FILLER, LIVE, OFF_AIR, Said, Stamp, TAIL, Voice};
 
@@ -29,6 +29,8 @@ pub struct Datagram {
     pub bytes: Vec<u8>,
     /// What is in it, for the checkers.
     pub stamp: Option<Stamp>,
+    /// RTCP.
+    pub control: bool,
 }
 
 /// Everyone at the far ends.
@@ -62,6 +64,8 @@ pub struct Device {
     pub talkgroup: TalkgroupId,
     pub spec: GatewayPort,
     pub address: SocketAddr,
+    /// Another site's daemon is at the far end, and nobody speaks here.
+    pub is_line: bool,
     /// May send from elsewhere after a silence.
     pub moves: bool,
     pub path: Quality,
@@ -111,6 +115,8 @@ pub struct Speaker {
     pub emergency: bool,
     /// When the last over ended.
     pub let_go_at: MonoTime,
+    /// Speaks at the other site and is heard here through the line.
+    pub is_far: bool,
 }
 
 /// One press of a key.
@@ -141,6 +147,7 @@ impl Field {
                 agency: gateway.agency.clone(),
                 talkgroup: gateway.talkgroup.clone(),
                 spec: gateway.port.clone(),
+                is_line: gateway.talkgroup.as_str() == LINE,
                 address,
                 moves,
                 path: if clean { Quality::CLEAN } else { Quality::draw(entropy) },
@@ -163,6 +170,42 @@ impl Field {
             devices[*ear].path = Quality::CLEAN;
         }
         Self { devices, speakers, overs: BTreeMap::new(), aired: BTreeMap::new(), happened: FieldCounts::default() }
+    }
+
+    /// Two sites number their voices together: so many of the other site's come before ours, so many after.
+    pub fn join(&mut self, before: usize, after: usize) {
+        let lines: Vec<Ear> = (0..self.devices.len()).filter(|ear| self.devices[*ear].is_line).collect();
+        let far = |voice: usize| Speaker {
+            voice: voice as Voice,
+            through: lines.clone(),
+            over: 0,
+            said: 0,
+            until: 0,
+            emergency: false,
+            let_go_at: MonoTime(0),
+            is_far: true,
+        };
+        let mut own = std::mem::take(&mut self.speakers);
+        own.iter_mut().for_each(|speaker| speaker.voice += before as Voice);
+        let (first, end) = (before + own.len(), before + own.len() + after);
+        assert!(end <= usize::from(stamp::VOICES_MAX), "more voices than tones");
+        self.speakers = (0..before).map(far).chain(own).chain((first..end).map(far)).collect();
+    }
+
+    /// What is said at the other site, as the checkers here must know it. Over a line that loses, or is down, counts
+    /// need not agree.
+    pub fn mirror(&mut self, other: &Self, disturbed: bool) {
+        for (at, speaker) in other.speakers.iter().enumerate().filter(|(_, speaker)| !speaker.is_far) {
+            self.speakers[at].over = speaker.over;
+            for over in [speaker.over.wrapping_sub(1), speaker.over] {
+                let key = (speaker.voice, over);
+                let Some(said) = other.overs.get(&key) else { continue };
+                let was = self.overs.get(&key).is_some_and(|over| over.disturbed);
+                let through = self.speakers[at].through.clone();
+                let disturbed = disturbed && !said.done || was || said.disturbed;
+                self.overs.insert(key, Over { through, disturbed, ..said.clone() });
+            }
+        }
     }
 
     /// A changed configuration: devices are told what concerns them.
@@ -225,7 +268,7 @@ impl Field {
     /// What happens by chance: keys pressed, keys stuck, devices moved, floods.
     pub fn chance(&mut self, now: MonoTime, entropy: &mut Entropy) {
         let talking = self.speakers.iter().filter(|speaker| speaker.said < speaker.until).count() as u64;
-        for at in 0..self.speakers.len() {
+        for at in (0..self.speakers.len()).filter(|at| !self.speakers[*at].is_far).collect::<Vec<_>>() {
             let rested = now.ms_since(self.speakers[at].let_go_at) > MERGED_MS || entropy.percent(10);
             let silent = self.speakers[at].said >= self.speakers[at].until;
             if silent && rested && entropy.below(150 + 300 * talking) == 0 {
@@ -241,7 +284,7 @@ impl Field {
             // Radios are deaf while they transmit what the others say, and presence says nothing of need.
             let calls = |speaker: &Speaker| {
                 let spec = &self.devices[speaker.through[0]].spec;
-                spec.receive.keying == ReceiveKeying::Ext && !spec.transmit.half_duplex
+                spec.receive.keying == ReceiveKeying::Ext && !spec.transmit.half_duplex && !speaker.is_far
             };
             let callers: Vec<usize> = (0..self.speakers.len()).filter(|at| calls(&self.speakers[*at])).collect();
             if !callers.is_empty() {
@@ -359,6 +402,12 @@ impl Field {
     /// Transmitters rise, are refused by their trunk, and fall.
     fn settle(&mut self, ear: Ear, now: MonoTime, network: &mut Network<Datagram>, entropy: &mut Entropy) {
         let device = &mut self.devices[ear];
+        if device.is_line {
+            if matches!(device.transmitter, Transmitter::On { heard_at } if now.ms_since(heard_at) > 400) {
+                device.transmitter = Transmitter::Off;
+            }
+            return; // the other daemon answers
+        }
         let signalled = device.spec.transmit.grant == GrantSign::Signalled;
         match device.transmitter {
             Transmitter::Rising { at, denied: false } if now >= at => {
@@ -398,6 +447,10 @@ impl Field {
             TransmitKeying::Ext => keying.is_some_and(|keying| keying.ptt),
             TransmitKeying::Presence | TransmitKeying::Event => true,
         };
+        if device.is_line {
+            device.transmitter = if keyed { Transmitter::On { heard_at: now } } else { Transmitter::Off };
+            return true;
+        }
         device.key(keyed, now, entropy, &mut self.happened);
         let Transmitter::On { .. } = device.transmitter else { return device.spec.role != PortRole::Radio };
         let Some(channel) = device.spec.rf_channel.clone() else { return true };
@@ -506,7 +559,7 @@ impl Device {
             .and_then(|used| header.write_packet(&elements[..used], &stamp::payload(format, stamp), &mut bytes))
             .expect("a voice packet fits 1,500 bytes");
         bytes.truncate(length);
-        let datagram = Datagram { to: ear, source: self.address, bytes, stamp: Some(stamp) };
+        let datagram = Datagram { to: ear, source: self.address, bytes, stamp: Some(stamp), control: false };
         network.send(datagram, self.path, now, entropy);
     }
 }
@@ -518,7 +571,7 @@ const MERGED_MS: u64 = 900;
 fn speakers_of(devices: &[Device]) -> Vec<Speaker> {
     let mut through: Vec<Vec<Ear>> = Vec::new();
     let mut of_group: BTreeMap<&TalkgroupId, usize> = BTreeMap::new();
-    for (ear, device) in devices.iter().enumerate() {
+    for (ear, device) in devices.iter().enumerate().filter(|(_, device)| !device.is_line) {
         match device.spec.role {
             PortRole::Radio => match of_group.get(&device.talkgroup) {
                 Some(speaker) => through[*speaker].push(ear),
@@ -540,6 +593,7 @@ fn speakers_of(devices: &[Device]) -> Vec<Speaker> {
         until: 0,
         emergency: false,
         let_go_at: MonoTime(0),
+        is_far: false,
     };
     through.into_iter().enumerate().map(speaker).collect()
 }

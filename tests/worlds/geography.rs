@@ -25,6 +25,10 @@ use crosspatch::wire::rtp_extension::DEFAULT_IDS;
 pub const AGENCIES: [(&str, &str); 5] =
     [("police", "pd"), ("fire", "fd"), ("ems", "ems"), ("county", "co"), ("rail", "rail")];
 
+/// The talkgroup through which another site is reached, and who owns it.
+pub const LINE: &str = "line-1";
+pub const LINE_OWNER: &str = "site";
+
 /// The template of every world.
 pub const TEMPLATE: &str = "warehouse-fire";
 
@@ -40,7 +44,8 @@ impl Geography {
     /// A world of 2 to 5 agencies.
     pub fn draw(entropy: &mut Entropy) -> Self {
         let agencies = 2 + entropy.below(4) as usize;
-        let mut plan = Plan { entropy, configuration: Configuration::default(), ports: 0, known_peers: false };
+        let configuration = Configuration::default();
+        let mut plan = Plan { entropy, configuration, ports: 0, ports_max: PORTS_MAX, known_peers: false };
         for (agency, short) in &AGENCIES[..agencies] {
             plan.add_agency(agency, short);
         }
@@ -52,11 +57,41 @@ impl Geography {
         Self { configuration, shards: if entropy.percent(85) { 2 } else { 1 } }
     }
 
+    /// One of two sites that are joined by a line: fewer ports, since both sites' voices are numbered together.
+    pub fn draw_site(entropy: &mut Entropy, floor: FloorPolicy) -> Self {
+        let mut plan =
+            Plan { entropy, configuration: Configuration::default(), ports: 0, ports_max: 8, known_peers: false };
+        for (agency, short) in &AGENCIES[..2] {
+            plan.add_agency(agency, short);
+        }
+        // Most speak alike, so that much crosses untouched.
+        let pcmu = PayloadType { number: payload_number(Codec::Pcmu), format: Format::usual(Codec::Pcmu) };
+        for gateway in plan.configuration.gateways.values_mut() {
+            if plan.entropy.percent(60) {
+                gateway.port.payloads = vec![pcmu];
+            }
+        }
+        plan.add_papers(2);
+        plan.add_line(floor);
+        let configuration = plan.configuration;
+        Self { configuration, shards: if entropy.percent(85) { 2 } else { 1 } }
+    }
+
+    /// The same for a scenario: every agency with one talkgroup, one radio and one desk, and a floor for one.
+    pub fn plain_site(agencies: usize, floor: FloorPolicy) -> Self {
+        let mut geography = Self::plain(agencies);
+        let (mut entropy, configuration) = (Entropy::new(0), std::mem::take(&mut geography.configuration));
+        let ports = configuration.gateways.len() as u16;
+        let mut plan = Plan { entropy: &mut entropy, configuration, ports, ports_max: PORTS_MAX, known_peers: true };
+        plan.add_line(floor);
+        Self { configuration: plan.configuration, ..geography }
+    }
+
     /// The world of the scenarios: every agency with one talkgroup, one radio and one desk, nothing by chance.
     pub fn plain(agencies: usize) -> Self {
         let mut entropy = Entropy::new(0);
-        let mut plan =
-            Plan { entropy: &mut entropy, configuration: Configuration::default(), ports: 0, known_peers: true };
+        let configuration = Configuration::default();
+        let mut plan = Plan { entropy: &mut entropy, configuration, ports: 0, ports_max: PORTS_MAX, known_peers: true };
         for (agency, short) in &AGENCIES[..agencies] {
             plan.insert_agency(agency, short, None);
             let talkgroup = format!("{short}-1");
@@ -73,7 +108,7 @@ impl Geography {
         let mut entropy = Entropy::new(0);
         let configuration = std::mem::take(&mut self.configuration);
         let ports = configuration.gateways.len() as u16;
-        let mut plan = Plan { entropy: &mut entropy, configuration, ports, known_peers: true };
+        let mut plan = Plan { entropy: &mut entropy, configuration, ports, ports_max: PORTS_MAX, known_peers: true };
         let id = plan.insert_gateway(talkgroup, suffix, port);
         self.configuration = plan.configuration;
         id
@@ -154,6 +189,7 @@ struct Plan<'a> {
     entropy: &'a mut Entropy,
     configuration: Configuration,
     ports: u16,
+    ports_max: u16,
     /// Peers are configured, none has to be heard of first.
     known_peers: bool,
 }
@@ -181,7 +217,7 @@ impl Plan<'_> {
                 (PortRole::Phone, "tel", 15),
                 (PortRole::Recorder, "rec", 15),
             ] {
-                if self.entropy.percent(percent) && self.ports < PORTS_MAX {
+                if self.entropy.percent(percent) && self.ports < self.ports_max {
                     let port = self.draw_port(role);
                     self.insert_gateway(&talkgroup, suffix, port);
                 }
@@ -190,7 +226,7 @@ impl Plan<'_> {
     }
 
     fn add_radio(&mut self, talkgroup: &str, suffix: &str) {
-        if self.ports >= PORTS_MAX {
+        if self.ports >= self.ports_max {
             return;
         }
         let mut port = self.draw_port(PortRole::Radio);
@@ -239,6 +275,28 @@ impl Plan<'_> {
             port.trim = Gain(-300);
         }
         port
+    }
+
+    /// The way to another site, as docs/operations.md says it: keyed by the extension both ways, one voice, and the
+    /// far floor is waited for. Whoever opens from the template invites its owner.
+    fn add_line(&mut self, floor: FloorPolicy) {
+        self.insert_agency(LINE_OWNER, "line", None);
+        self.insert_talkgroup(LINE_OWNER, LINE, Security::Clear);
+        let mut port = plain_port(PortRole::Client);
+        port.transmit.grant = GrantSign::Signalled;
+        port.transmit.overlap = Overlap::One;
+        self.known_peers = true;
+        let id = self.insert_gateway(LINE, "a", port);
+        if let Some(gateway) = self.configuration.gateways.get_mut(&id) {
+            let GatewayKind::Rtp(rtp) = &mut gateway.kind;
+            rtp.rtcp_timeout_s = 16;
+        }
+        let group = self.configuration.talkgroups.get_mut(&talkgroup(LINE)).expect("it was inserted just now");
+        (group.patchable, group.priority_max, group.idle_unlink_s) = (Patchable::Ask, Priority(9), 0);
+        for template in self.configuration.templates.values_mut() {
+            template.invite.push(agency(LINE_OWNER));
+            template.patches.iter_mut().for_each(|patch| patch.floor = floor);
+        }
     }
 
     /// Two radios of different talkgroups on one channel: each hears what the other transmits.

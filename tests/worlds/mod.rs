@@ -8,7 +8,7 @@
 //!  the daemon daemon.rs control and shell    seat.rs one media thread
 //!  judges     reference.rs who may hear whom checkers/ one for each promise
 //!  the rest   world.rs clock and beat        run.rs a seed's life     geography.rs who there is   stamp.rs what is said
-//!             script.rs the language of the scenarios
+//!             pair.rs two worlds and a line  script.rs the language of the scenarios
 //! ```
 
 #![allow(dead_code, reason = "each test program uses its part of the world")]
@@ -21,6 +21,7 @@ pub mod field;
 pub mod geography;
 pub mod journal;
 pub mod network;
+pub mod pair;
 pub mod reference;
 pub mod run;
 pub mod script;

@@ -111,7 +111,7 @@ fn open(world: &mut World) {
     }
 }
 
-fn command(world: &mut World) {
+pub(super) fn command(world: &mut World) {
     if let Some((principal, command)) = dispatchers::draw(&world.published, &mut world.entropy) {
         world.ask(principal, command);
     }
@@ -186,6 +186,11 @@ fn finish(world: &mut World) {
             break;
         }
     }
+    close(world);
+}
+
+/// What must be closed when everybody has long let go.
+pub(super) fn close(world: &mut World) {
     world.bursts.finish(world.now.mono, &mut world.findings);
     let (devices, now) = (&world.field.devices, world.now.mono);
     for device in devices.iter().filter(|device| device.transmitter != super::field::Transmitter::Off) {
@@ -230,7 +235,7 @@ fn cases(world: &World) -> Cases {
         ("latch moved", field.moved),
         ("flood", field.floods),
         ("trunk frame between shards", happened.trunk_frames),
-        ("two daemons", happened.trunked_daemons),
+        ("shards far apart", happened.shards_far_apart),
         ("bursts", bursts.bursts),
         ("bursts judged", bursts.judged),
         ("ears entitled", bursts.entitled),

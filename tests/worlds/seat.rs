@@ -27,6 +27,8 @@ pub struct Sent {
 #[derive(Debug, Default)]
 pub struct Flushed {
     pub packets: Vec<Sent>,
+    /// RTCP.
+    pub controls: Vec<Sent>,
     pub frames: Vec<(ShardId, Vec<u8>)>,
     pub reports: Vec<Report>,
 }
@@ -125,7 +127,8 @@ impl Seat {
     pub fn round(&mut self, arrivals: &[Datagram], tick: bool, now: MonoTime, devices: &[Device]) -> Flushed {
         for datagram in arrivals {
             if let Some(slot) = self.slot_by_ear.get(&datagram.to) {
-                self.shard.handle_packet(*slot, datagram.source, &datagram.bytes, now, &mut self.out);
+                let handle = if datagram.control { Shard::handle_rtcp } else { Shard::handle_packet };
+                handle(&mut self.shard, *slot, datagram.source, &datagram.bytes, now, &mut self.out);
             }
         }
         while let Some((from, frame)) = self.frames.pop_front() {
@@ -161,8 +164,11 @@ impl Seat {
     fn flush(&mut self) -> Flushed {
         let mut flushed = Flushed::default();
         for departure in self.out.packets() {
-            if let (Some(ear), PacketKind::Rtp) = (self.ear_by_slot.get(&departure.port), departure.kind) {
-                flushed.packets.push(Sent { ear: *ear, to: departure.to, bytes: departure.bytes.to_vec() });
+            let Some(ear) = self.ear_by_slot.get(&departure.port) else { continue };
+            let sent = Sent { ear: *ear, to: departure.to, bytes: departure.bytes.to_vec() };
+            match departure.kind {
+                PacketKind::Rtp => flushed.packets.push(sent),
+                PacketKind::Rtcp => flushed.controls.push(sent),
             }
         }
         self.outbox_most = self.outbox_most.max(flushed.packets.len());

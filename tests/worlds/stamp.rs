@@ -13,6 +13,9 @@ use crosspatch::domain::audio::{Codec, Format};
 /// A talker of the world: a person, not a port; two gateways of one talkgroup may both bring the same voice.
 pub type Voice = u8;
 
+/// Of a packet that holds no voice.
+pub const NOBODY: Voice = 255;
+
 /// What a frame says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp {
@@ -82,6 +85,18 @@ pub fn read(format: Format, bytes: &[u8], decoder: &mut Option<opus::Decoder>) -
     }
 }
 
+/// What a packet between two sites carries: a voice's own frame, nothing, or (none) what a site has mixed.
+pub fn carried(format: Format, bytes: &[u8]) -> Option<Stamp> {
+    let nobody = Stamp { voice: NOBODY, over: 0, frame: 0, air: FILLER };
+    let still = match format.codec {
+        Codec::Opus => bytes == SILENCE,
+        Codec::Pcmu => bytes.iter().all(|byte| ulaw(*byte).unsigned_abs() < STILL),
+        Codec::Pcma => bytes.iter().all(|byte| alaw(*byte).unsigned_abs() < STILL),
+        Codec::L16 | Codec::G722 => bytes.iter().all(|byte| *byte == 0),
+    };
+    stamp_of(format, bytes).or(still.then_some(nobody))
+}
+
 /// How loud one voice's tone is in some sound: its amplitude, [`AMPLITUDE`] when it is untouched.
 pub fn loudness(voice: Voice, sound: &[i16], rate_hz: u32) -> f64 {
     let coefficient = 2.0 * (TAU * tone_hz(voice) / f64::from(rate_hz)).cos();
@@ -120,6 +135,8 @@ fn tone_hz(voice: Voice) -> f64 {
 
 /// The most voices in one world: 400 Hz to 3,100 Hz.
 pub const VOICES_MAX: u8 = 19;
+/// No sample of silence is louder.
+const STILL: u16 = 64;
 const NIBBLES: usize = 12;
 const STAMP: usize = NIBBLES + 4;
 /// TOC (CELT, 20 ms, one frame) and a frame that decodes to silence.

@@ -25,7 +25,7 @@ use super::journal::Journal;
 use super::network::{Network, Quality};
 use super::reference::{Reach, Rows, Truth};
 use super::seat::{RING, Sent};
-use super::stamp;
+use super::stamp::{self, LIVE, Stamp};
 
 /// Everything.
 pub struct World {
@@ -35,9 +35,14 @@ pub struct World {
     pub geography: Geography,
     pub field: Field,
     pub network: Network<Datagram>,
-    /// Frames between shards: at once inside one daemon, over a path between two.
-    pub trunk: Network<(ShardId, ShardId, Vec<u8>)>,
-    pub trunk_path: Option<Quality>,
+    /// Frames between shards: at once through a ring, or late where two media threads run far apart.
+    pub rings: Network<(ShardId, ShardId, Vec<u8>)>,
+    pub ring_path: Option<Quality>,
+    /// What has left for another site, for whoever owns the line to carry.
+    pub line: Vec<Sent>,
+    pub line_control: Vec<Sent>,
+    /// Speech that came over the line since somebody looked, and whether a floor here was its.
+    pub over_line: Vec<(Stamp, bool)>,
     pub daemon: Option<Daemon>,
     pub journal: Journal,
     /// What has been published, and what has been decided and may not be on disk yet.
@@ -82,7 +87,7 @@ pub struct WorldCounts {
     pub packets_in: u64,
     pub packets_out: u64,
     pub trunk_frames: u64,
-    pub trunked_daemons: u64,
+    pub shards_far_apart: u64,
     pub condemned: u64,
     pub panics: u64,
     pub clock_steps: u64,
@@ -104,11 +109,11 @@ impl World {
         let mut entropy = Entropy::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xc705_5a7c);
         let geography = Geography::draw(&mut entropy);
         let clean = entropy.percent(50);
-        let trunked = geography.shards > 1 && entropy.percent(20);
+        let far_apart = geography.shards > 1 && entropy.percent(20);
         let mut world = Self::of(geography, seed, entropy, clean, fault);
-        if trunked {
-            world.trunk_path = Some(Quality { delay_ms: 30, ..Quality::CLEAN });
-            world.happened.trunked_daemons = 1;
+        if far_apart {
+            world.ring_path = Some(Quality { delay_ms: 30, ..Quality::CLEAN });
+            world.happened.shards_far_apart = 1;
         }
         if world.saboteur.does(Fault::Unseeded) {
             world.entropy = Entropy::new(RandomState::new().build_hasher().finish());
@@ -124,7 +129,7 @@ impl World {
         world
     }
 
-    fn of(geography: Geography, seed: u64, mut entropy: Entropy, clean: bool, fault: Option<Fault>) -> Self {
+    pub fn of(geography: Geography, seed: u64, mut entropy: Entropy, clean: bool, fault: Option<Fault>) -> Self {
         let field = Field::new(&geography.configuration, &mut entropy, clean);
         let now = Now { mono: MonoTime::from_millis(3_600_000), wall: WallTime(1_795_000_000_000) };
         Self {
@@ -134,8 +139,11 @@ impl World {
             geography,
             field,
             network: Network::new(),
-            trunk: Network::new(),
-            trunk_path: None,
+            rings: Network::new(),
+            ring_path: None,
+            line: Vec::new(),
+            line_control: Vec::new(),
+            over_line: Vec::new(),
             daemon: None,
             journal: Journal::new(),
             published: Truth::default(),
@@ -238,12 +246,19 @@ impl World {
                 let gateway = &self.field.devices[datagram.to].gateway;
                 println!("{:>10} <- {gateway} {:?}", self.now.mono.as_millis(), datagram.stamp);
             }
-            if let (Some(stamp), true) = (datagram.stamp, self.daemon.is_some()) {
-                self.bursts.arrived(datagram.to, stamp);
+            if self.daemon.is_some() && !datagram.control {
+                let device = &self.field.devices[datagram.to];
+                if let Some(stamp) = datagram.stamp.filter(|stamp| device.is_line && stamp.air == LIVE) {
+                    self.over_line.push((stamp, self.bursts.is_talker(datagram.to, &self.target)));
+                }
+                match datagram.stamp {
+                    Some(stamp) => self.bursts.arrived(datagram.to, stamp),
+                    None => self.bursts.arrived_mixed(datagram.to),
+                }
             }
             arrivals.push(datagram);
         }
-        while let Some((_, (from, to, frame))) = self.trunk.arrived(self.now.mono) {
+        while let Some((_, (from, to, frame))) = self.rings.arrived(self.now.mono) {
             if let Some(daemon) = &mut self.daemon {
                 daemon.seats[usize::from(to.0)].trunk(from, frame, false);
             }
@@ -278,7 +293,12 @@ impl World {
         }
         for sent in flushed.packets {
             self.depart(&sent);
+            if self.field.devices[sent.ear].is_line {
+                self.line.push(sent);
+            }
         }
+        let to_line = |sent: &Sent| self.field.devices[sent.ear].is_line;
+        self.line_control.extend(flushed.controls.into_iter().filter(to_line));
         for (to, frame) in flushed.frames {
             self.happened.trunk_frames += 1;
             self.cross(id, to, frame);
@@ -289,8 +309,8 @@ impl World {
     /// A frame for another shard.
     fn cross(&mut self, from: ShardId, to: ShardId, frame: Vec<u8>) {
         self.mix(&frame);
-        if let Some(path) = self.trunk_path {
-            self.trunk.send((from, to, frame), path, self.now.mono, &mut self.entropy);
+        if let Some(path) = self.ring_path {
+            self.rings.send((from, to, frame), path, self.now.mono, &mut self.entropy);
             return;
         }
         let endless = self.saboteur.does(Fault::EndlessRing);

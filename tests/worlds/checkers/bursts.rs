@@ -13,7 +13,7 @@ use super::ears::Ears;
 use super::{Findings, Law};
 use crate::worlds::field::{Ear, Field};
 use crate::worlds::reference::Rows;
-use crate::worlds::stamp::{LIVE, Stamp, Voice};
+use crate::worlds::stamp::{LIVE, NOBODY, Stamp, Voice};
 
 /// All bursts not yet judged.
 #[derive(Default)]
@@ -25,6 +25,8 @@ pub struct Bursts {
     overs: BTreeMap<(Voice, u16), Arrived>,
     /// What begins before this was under way when a shard was lost or stuck.
     disturbed_until: MonoTime,
+    /// What ears here were told of bursts that came over the line from another site.
+    pub from_afar: Vec<FromAfar>,
     pub happened: BurstCounts,
 }
 
@@ -54,10 +56,28 @@ struct Arrived {
     bursts: u16,
 }
 
+/// What one ear was told of one over from another site.
+#[derive(Clone, Copy, Debug)]
+pub struct FromAfar {
+    pub voice: Voice,
+    pub over: u16,
+    pub ear: Ear,
+    pub outcome: PortOutcome,
+    /// Its talker was heard until it let go.
+    pub whole: bool,
+}
+
 struct Burst {
     talker: Ear,
+    /// Over a line, of the first that speaks in it.
     voice: Voice,
     over: u16,
+    /// All voices in it, a bit each, and [`SOMEBODY`] while a line has not said whose.
+    voices: u32,
+    /// Packets of a line without a voice: keys held while the far floor is asked.
+    silences: u32,
+    /// A line brought what the other site has mixed.
+    is_mix: bool,
     emergency: bool,
     talks: BTreeMap<PatchId, Talk>,
     outcomes: BTreeMap<Ear, PortOutcome>,
@@ -79,15 +99,55 @@ struct Talk {
 impl Bursts {
     /// A live frame reached the daemon.
     pub fn arrived(&mut self, ear: Ear, stamp: Stamp) {
+        if stamp.voice == NOBODY {
+            let bursts = self.open.values_mut().filter(|burst| burst.talker == ear);
+            bursts.for_each(|burst| burst.silences += 1);
+        }
         if stamp.air != LIVE {
             return;
         }
         self.latest.insert(ear, (stamp.voice, stamp.over));
         let over = self.overs.entry((stamp.voice, stamp.over)).or_default();
+        let before = over.frames;
         if over.last.is_none_or(|last| stamp.frame > last) {
             over.last = Some(stamp.frame);
             over.frames += 1;
         }
+        let talks = |burst: &&mut Burst| burst.talker == ear && burst.talks.values().any(|talk| talk.ended.is_none());
+        for burst in self.open.values_mut().filter(talks) {
+            if burst.voices == SOMEBODY {
+                (burst.voice, burst.over, burst.voices) = (stamp.voice, stamp.over, 1 << stamp.voice);
+                burst.talks.values_mut().for_each(|talk| talk.before = before);
+                over.bursts += 1;
+            }
+            burst.voices |= 1 << stamp.voice;
+        }
+    }
+
+    /// What came over a line and is nobody's own frame: a mix of the other site.
+    pub fn arrived_mixed(&mut self, ear: Ear) {
+        self.open.values_mut().filter(|burst| burst.talker == ear).for_each(|burst| burst.is_mix = true);
+    }
+
+    /// Whether a talker has a floor in any patch where somebody hears it.
+    pub fn is_talker(&self, ear: Ear, rows: &Rows) -> bool {
+        self.talkers(|patch| rows.ears(patch, ear) != 0) >> ear & 1 == 1
+    }
+
+    /// Who has a floor in a patch, a bit for each device. What a lost shard knew is no evidence.
+    pub fn holders(&self, patch: PatchId) -> u32 {
+        self.talkers(|of| of == patch)
+    }
+
+    fn talkers(&self, counts: impl Fn(PatchId) -> bool) -> u32 {
+        let holds = |burst: &&Burst| burst.talks.iter().any(|(patch, talk)| counts(*patch) && talk.ended.is_none());
+        let known = self.open.values().filter(|burst| burst.disturbed.is_none());
+        known.filter(holds).fold(0, |all, burst| all | 1 << burst.talker)
+    }
+
+    /// Whether anybody in need has a floor, or had it a moment ago.
+    pub fn is_emergency(&self) -> bool {
+        self.open.values().any(|burst| burst.emergency)
     }
 
     /// A shard reported.
@@ -95,6 +155,7 @@ impl Bursts {
         match report {
             Report::BurstStarted { burst, patch, port, emergency, .. } => {
                 let Some(talker) = field.devices.iter().position(|device| device.port == *port) else { return };
+                let talker = (talker, field.devices[talker].is_line);
                 self.started(*burst, *patch, talker, *emergency, rows, now, found);
             }
             Report::BurstEnded { burst, patch, cause, .. } => {
@@ -128,20 +189,24 @@ impl Bursts {
         &mut self,
         id: BurstId,
         patch: PatchId,
-        talker: Ear,
+        (talker, is_line): (Ear, bool),
         emergency: bool,
         rows: &Rows,
         now: MonoTime,
         found: &mut Findings,
     ) {
         let (voice, over) = self.latest.get(&talker).copied().unwrap_or_default();
-        let arrived = self.overs.entry((voice, over)).or_default();
+        let mut unknown = Arrived::default();
+        // A line is keyed before it brings anybody's voice.
+        let arrived = if is_line { &mut unknown } else { self.overs.entry((voice, over)).or_default() };
         let before = arrived.frames;
+        let voices = if is_line { SOMEBODY } else { 1 << voice };
         let disturbed = (now < self.disturbed_until).then_some(now);
         let burst = self.open.entry(id).or_insert_with(|| {
             arrived.bursts += 1;
             let (talks, outcomes, in_parts) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-            Burst { talker, voice, over, emergency, talks, outcomes, in_parts, disturbed }
+            let (silences, is_mix) = (0, false);
+            Burst { talker, voice, over, voices, silences, is_mix, emergency, talks, outcomes, in_parts, disturbed }
         });
         self.happened.bursts += u64::from(burst.talks.is_empty());
         // Its home patch and two patches of incidents.
@@ -225,7 +290,7 @@ impl Bursts {
                 if held || talk.ended.is_none_or(|(_, at)| now.ms_since(at) < STILL_PLAYED_MS) {
                     let reach = rows.ears(*patch, burst.talker) | talk.must;
                     for (ear, voices) in sounding.iter_mut().enumerate() {
-                        *voices |= (reach >> ear & 1) << burst.voice;
+                        *voices |= (reach >> ear & 1) * (burst.voices | if burst.is_mix { SOMEBODY } else { 0 });
                     }
                 }
             }
@@ -277,6 +342,17 @@ impl Bursts {
         for id in ripe {
             let Some(burst) = self.open.remove(&id) else { continue };
             self.happened.judged += 1;
+            if field.devices[burst.talker].is_line && burst.is_of_one() {
+                let whole = burst.is_whole();
+                let afar = |(ear, outcome): (&Ear, &PortOutcome)| FromAfar {
+                    voice: burst.voice,
+                    over: burst.over,
+                    ear: *ear,
+                    outcome: *outcome,
+                    whole,
+                };
+                self.from_afar.extend(burst.outcomes.iter().map(afar));
+            }
             self.judge_outcomes(id, &burst, field, now, found);
             self.judge_counts(id, &burst, field, ears, now, found);
         }
@@ -343,11 +419,15 @@ impl Bursts {
     ) {
         let key = (burst.voice, burst.over);
         let (Some(over), Some(arrived)) = (field.overs.get(&key), self.overs.get(&key)) else { return };
-        if burst.disturbed.is_some() || over.disturbed || arrived.bursts != 1 || over.through.len() != 1 {
+        if !burst.is_of_one()
+            || burst.disturbed.is_some()
+            || over.disturbed
+            || arrived.bursts != 1
+            || over.through.len() != 1
+        {
             return;
         }
-        let whole =
-            burst.talks.values().all(|talk| matches!(talk.ended, Some((BurstEnd::Released | BurstEnd::Silence, _))));
+        let whole = burst.is_whole();
         for (ear, outcome) in &burst.outcomes {
             let device = &field.devices[*ear];
             let heard = ears.heard.get(&(*ear, burst.voice, burst.over));
@@ -356,7 +436,7 @@ impl Bursts {
             let next = ears.heard.get(&(*ear, burst.voice, burst.over + 1)).map_or(0, |heard| heard.tones);
             let got_ms = 20 * (frames + tones + next);
             // A mix begins with its jitter buffer and goes on through the silence that ends a burst.
-            let slack_ms = if tones == 0 { 40 } else { 460 + outcome.heard_ms / 4 };
+            let slack_ms = if tones == 0 { 40 } else { 460 + outcome.heard_ms / 4 } + 20 * burst.silences;
             if got_ms + slack_ms < outcome.heard_ms {
                 let what = || format!("{} got {got_ms} ms of {id:?}, told {outcome:?}", device.gateway);
                 found.broken(Law::NothingLost, now, what);
@@ -377,6 +457,21 @@ impl Bursts {
         }
     }
 }
+
+impl Burst {
+    /// Whether its talker had every floor until it let go.
+    fn is_whole(&self) -> bool {
+        self.talks.values().all(|talk| matches!(talk.ended, Some((BurstEnd::Released | BurstEnd::Silence, _))))
+    }
+
+    /// Whether all that was said in it is one voice's, as it was said.
+    fn is_of_one(&self) -> bool {
+        self.voices.count_ones() == 1 && self.voices != SOMEBODY && !self.is_mix
+    }
+}
+
+/// In a set of voices: somebody of the other site, not known yet.
+pub const SOMEBODY: u32 = 1 << 31;
 
 /// Who had to hear at least a part of it. A floor that was won and lost at one moment gave nobody anything to hear.
 fn entitled(burst: &Burst) -> u32 {

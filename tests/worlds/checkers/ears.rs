@@ -6,6 +6,7 @@ use crosspatch::domain::audio::Gain;
 use crosspatch::domain::port::{Overlap, PortRole, TransmitKeying};
 use crosspatch::domain::time::MonoTime;
 
+use super::bursts::SOMEBODY;
 use super::{Findings, Law};
 use crate::worlds::field::{Device, Ear, Field};
 use crate::worlds::reference::Reach;
@@ -68,8 +69,8 @@ struct Book {
     last_at: MonoTime,
     /// Packets in a row with several voices.
     both: u8,
-    /// Who was heard in the last packets.
-    turns: VecDeque<(MonoTime, Voice)>,
+    /// Who was heard in the last packets, and in which over.
+    turns: VecDeque<(MonoTime, Voice, u16)>,
     /// Packets in a row in which each voice was heard without right.
     strangers: [u8; VOICES_MAX as usize],
 }
@@ -104,7 +105,14 @@ impl Ears {
             }
             Said::Nonsense => return,
         };
-        self.check_turns(ear, &voices, scene, found);
+        let over = |voice: Voice| scene.field.speakers[usize::from(voice)].over;
+        let overs: Vec<(Voice, u16)> = match said {
+            Said::Stamped(stamp) => vec![(stamp.voice, stamp.over)],
+            Said::Sound(_) | Said::Silence | Said::Nonsense => {
+                voices.iter().map(|voice| (*voice, over(*voice))).collect()
+            }
+        };
+        self.check_turns(ear, &overs, scene, found);
         if let Some(book) = self.books.get_mut(&ear) {
             book.last_at = scene.now;
         }
@@ -227,7 +235,7 @@ impl Ears {
             })
         };
         let sounding = scene.sounding[ear];
-        let several = sounding.count_ones() > 1;
+        let several = sounding.count_ones() > 1 || sounding & SOMEBODY != 0;
         book.mixes |= several || (0..VOICES_MAX).any(|voice| sounding >> voice & 1 == 1 && hard(voice));
         if let [voice] = voices
             && !book.mixes
@@ -239,15 +247,17 @@ impl Ears {
     }
 
     /// On a radio, voices take turns; they do not alternate from packet to packet.
-    fn check_turns(&mut self, ear: Ear, voices: &[Voice], scene: &Scene<'_>, found: &mut Findings) {
+    fn check_turns(&mut self, ear: Ear, voices: &[(Voice, u16)], scene: &Scene<'_>, found: &mut Findings) {
         let device = &scene.field.devices[ear];
-        let ([voice], Overlap::One) = (voices, device.spec.transmit.overlap) else { return };
+        let ([(voice, over)], Overlap::One) = (voices, device.spec.transmit.overlap) else { return };
         let Some(book) = self.books.get_mut(&ear) else { return };
-        book.turns.retain(|(at, _)| scene.now.ms_since(*at) <= 60);
-        if book.turns.back().is_none_or(|(_, last)| last != voice) {
-            book.turns.push_back((scene.now, *voice));
+        book.turns.retain(|(at, _, _)| scene.now.ms_since(*at) <= 60);
+        if book.turns.back().is_none_or(|(_, last, _)| last != voice) {
+            book.turns.push_back((scene.now, *voice, *over));
         }
-        if book.turns.len() > 3 {
+        let (said, others) = ((*voice, *over), book.turns.len().saturating_sub(1));
+        let again = book.turns.iter().take(others).any(|(_, voice, over)| (*voice, *over) == said);
+        if book.turns.len() > 3 && again {
             let what = || format!("{} carries several voices in turn: {:?}", device.gateway, book.turns);
             found.broken(Law::OneVoice, scene.now, what);
         }

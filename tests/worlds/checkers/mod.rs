@@ -3,6 +3,7 @@
 
 pub mod bursts;
 pub mod ears;
+pub mod joint;
 pub mod membership;
 pub mod sessions;
 
@@ -87,6 +88,18 @@ impl Findings {
     pub fn broken(&mut self, law: Law, at: MonoTime, what: impl FnOnce() -> String) {
         *self.count.entry(law).or_default() += 1;
         self.first.entry(law).or_insert_with(|| Violation { law, at, what: what() });
+    }
+
+    /// What somebody else found.
+    pub fn take(&mut self, other: &Self, where_it_was: &str) {
+        for (law, violation) in &other.first {
+            *self.count.entry(*law).or_default() += other.count.get(law).copied().unwrap_or(1);
+            let what = format!("{where_it_was}{}", violation.what);
+            let first = self.first.entry(*law).or_insert_with(|| Violation { what: what.clone(), ..violation.clone() });
+            if first.at > violation.at {
+                *first = Violation { what, ..violation.clone() };
+            }
+        }
     }
 
     pub fn is_clean(&self) -> bool {
