@@ -28,6 +28,8 @@ mod mic;
 mod orderly;
 #[path = "peers/ports.rs"]
 mod ports;
+#[path = "peers/sites.rs"]
+mod sites;
 
 use std::time::Duration;
 

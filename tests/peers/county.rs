@@ -53,6 +53,23 @@ impl County {
         let _ = write!(self.text, "[[talkgroup]]\nid = \"{name}\"\nagency = \"{agency}\"\nannounce = \"off\"\n\n");
     }
 
+    /// Another site as the handbook writes it, with a token of its agency and its addresses on loopback.
+    pub fn site(&mut self, agency: &str, handbook: &str, local: u16, peer: u16) {
+        let address = |line: &str| match line.split_once(" = ") {
+            Some(("local", _)) => format!("local = \"127.0.0.1:{local}\""),
+            Some(("peer", _)) => format!("peer = \"127.0.0.1:{peer}\""),
+            Some(_) | None => line.to_owned(),
+        };
+        let lines: Vec<String> = handbook.lines().map(address).collect();
+        let (text, digest) = (lines.join("\n"), digest(agency));
+        let _ = write!(
+            self.text,
+            "{text}\n\n[[token]]\nuser = \"{agency}-desk\"\nrole = \"dispatcher\"\nagency = \"{agency}\"\n\
+             sha256 = \"{digest}\"\n\n"
+        );
+        self.agencies.push(agency.to_owned());
+    }
+
     /// The first two agencies agree in writing that each accepts the other's invitations at once.
     pub fn agreement(&mut self, id: &str, talkgroups: &[String]) {
         let [first, second, ..] = &self.agencies[..] else { panic!("two agencies agree") };
