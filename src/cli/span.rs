@@ -1,6 +1,7 @@
 //! Lengths of time as people type and read them: `4h`, `1h30m`, `90s` in, `3 h 59 min` out.
 
 use crate::domain::time::WallTime;
+pub(super) use crate::domain::time::length_in_words as words;
 
 /// Seconds of a text such as `4h`, `1h30m`, `90s` or `2d`. A bare number is refused: nobody knows its unit.
 pub(super) fn parse_s(text: &str) -> Result<u32, String> {
@@ -34,26 +35,6 @@ pub(super) fn parse_s(text: &str) -> Result<u32, String> {
     u32::try_from(total).map_err(|_| wrong())
 }
 
-/// `3 h 59 min`, `59 min`, `45 s`, `2 d 3 h`: two units at most.
-pub(super) fn words(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    let pair = |large: u64, unit: &str, small: u64, small_unit: &str| match small {
-        0 => format!("{large} {unit}"),
-        small => format!("{large} {unit} {small} {small_unit}"),
-    };
-    if days > 0 {
-        pair(days, "d", hours, "h")
-    } else if hours > 0 {
-        pair(hours, "h", minutes, "min")
-    } else if minutes >= 5 {
-        format!("{minutes} min")
-    } else if minutes > 0 {
-        pair(minutes, "min", seconds % 60, "s")
-    } else {
-        format!("{seconds} s")
-    }
-}
-
 /// Day and time of day in UTC, to the second.
 pub(super) fn moment(at: WallTime) -> String {
     let text = at.to_string();
@@ -73,21 +54,6 @@ mod tests {
         }
         for text in ["", "4", "h", "4x", "-4h", "30m4h", "1h1h", "0s", "4h5", "9999999d", "99999999999999999999h"] {
             assert!(parse_s(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_left_is_said_in_two_units_at_most() {
-        let left = [
-            (14_399, "3 h 59 min"),
-            (3_600, "1 h"),
-            (310, "5 min"),
-            (90, "1 min 30 s"),
-            (0, "0 s"),
-            (90_000, "1 d 1 h"),
-        ];
-        for (seconds, text) in left {
-            assert_eq!(words(seconds), text);
         }
     }
 

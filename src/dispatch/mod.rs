@@ -20,6 +20,7 @@ pub mod routes;
 pub mod sharing;
 pub mod sight;
 pub mod state;
+pub mod told;
 pub mod view;
 pub mod why;
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::event::Alarm;
-use crate::domain::floor::{Denial, MissCause};
+use crate::domain::floor::Denial;
 use crate::domain::id::{PortId, TalkgroupId};
 use crate::domain::incident::UnlinkCause;
 use crate::domain::report::MediaLimit;
@@ -15,6 +15,7 @@ use super::live::{Live, PortFacts};
 use super::routes::audience;
 use super::sight::Sight;
 use super::state::{PlacedLink, State};
+use super::told::miss_words;
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -284,23 +285,6 @@ const fn unlink_words(cause: UnlinkCause) -> &'static str {
         UnlinkCause::PositionLost => "nobody sat at its owner's responsible position, and its owner wanted that.",
         UnlinkCause::Idle => "nobody talked, and its owner wanted that.",
         UnlinkCause::Reconfigured => "the configuration no longer allows it.",
-    }
-}
-
-const fn miss_words(cause: MissCause) -> &'static str {
-    match cause {
-        MissCause::Cut => "a cut took it away",
-        MissCause::HoldOverrun => "the channel or its grant did not come in time",
-        MissCause::TransmitDenied => "the gateway or its trunk was busy, twice",
-        MissCause::TalkLimit => "its transmitter's talk limit was reached",
-        MissCause::TooShort => "it was shorter than the minimum burst",
-        MissCause::SquelchTail => "it was declared squelch tail",
-        MissCause::OutRanked => "someone of higher rank was heard instead",
-        MissCause::Receiving => "it was receiving and cannot do both",
-        MissCause::Inhibited => "another port on its radio channel was transmitting",
-        MissCause::NoPeer => "no address is known for it yet",
-        MissCause::Full => "a pool of the media core was exhausted",
-        MissCause::Gone => "it, or its media thread, went away",
     }
 }
 

@@ -104,6 +104,26 @@ pub struct Now {
     pub wall: WallTime,
 }
 
+/// `3 h 59 min`, `59 min`, `45 s`, `2 d 3 h`: two units at most.
+pub fn length_in_words(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    let pair = |large: u64, unit: &str, small: u64, small_unit: &str| match small {
+        0 => format!("{large} {unit}"),
+        small => format!("{large} {unit} {small} {small_unit}"),
+    };
+    if days > 0 {
+        pair(days, "d", hours, "h")
+    } else if hours > 0 {
+        pair(hours, "h", minutes, "min")
+    } else if minutes >= 5 {
+        format!("{minutes} min")
+    } else if minutes > 0 {
+        pair(minutes, "min", seconds % 60, "s")
+    } else {
+        format!("{seconds} s")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,5 +139,20 @@ mod tests {
     #[test]
     fn a_moment_before_is_never_a_huge_time_ago() {
         assert_eq!(MonoTime(5).since(MonoTime(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_left_is_said_in_two_units_at_most() {
+        let left = [
+            (14_399, "3 h 59 min"),
+            (3_600, "1 h"),
+            (310, "5 min"),
+            (90, "1 min 30 s"),
+            (0, "0 s"),
+            (90_000, "1 d 1 h"),
+        ];
+        for (seconds, text) in left {
+            assert_eq!(length_in_words(seconds), text);
+        }
     }
 }
