@@ -4,10 +4,12 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::configuration::{Gateway, GatewayKind};
 use crate::domain::event::Alarm;
-use crate::domain::floor::Denial;
-use crate::domain::id::{PortId, TalkgroupId};
+use crate::domain::floor::{Denial, MissCause};
+use crate::domain::id::{GatewayId, PortId, TalkgroupId};
 use crate::domain::incident::UnlinkCause;
+use crate::domain::port::PeerRule;
 use crate::domain::report::MediaLimit;
 use crate::domain::time::Now;
 
@@ -62,7 +64,7 @@ pub fn why(state: &State, live: &Live, sight: &Sight, from: &TalkgroupId, to: &T
             Some(ago_s) => format!("{} ({ago_s} s ago)", cause.sentence),
             None => cause.sentence.clone(),
         },
-        None => format!("{to} hears {from}: it is routed, and nothing was reported that stands in the way."),
+        None => format!("{to} may hear {from}: it is routed, and nothing was reported that stands in the way."),
     };
     Why { from: from.clone(), to: to.clone(), routed, sentence, causes }
 }
@@ -193,64 +195,75 @@ fn link_causes(state: &State, talker: &PlacedLink<'_>, listener: &PlacedLink<'_>
 
 /// What media reported of the two ends.
 fn media_causes(state: &State, live: &Live, from: &TalkgroupId, to: &TalkgroupId, now: Now, causes: &mut Vec<Cause>) {
-    let ports = |talkgroup: &TalkgroupId| -> Vec<(String, PortId)> {
-        let gateways = state.configuration.gateways.iter().filter(|(_, gateway)| gateway.talkgroup == *talkgroup);
-        gateways.map(|(id, _)| (id.to_string(), PortId::of_gateway(id))).collect()
+    let gateways = |of: &TalkgroupId| -> Vec<(&GatewayId, &Gateway)> {
+        state.configuration.gateways.iter().filter(|(_, gateway)| gateway.talkgroup == *of).collect()
     };
-    for (gateway, port) in ports(from) {
-        let Some(facts) = live.ports.get(&port) else { continue };
-        if let Some((_, denial, at)) = facts.denied.filter(|(_, _, at)| is_latest(facts, *at)) {
-            causes.push(seen(
-                "denied",
-                format!("{gateway} got no floor: {}.", denial_words(denial)),
-                now.mono.ms_since(at),
-            ));
-        }
-        if let Some((ms, at)) = facts.too_short.filter(|(_, at)| is_latest(facts, *at)) {
-            let sentence = format!("{gateway} keyed for {ms} ms, which is less than its minimum burst.");
-            causes.push(seen("too_short", sentence, now.mono.ms_since(at)));
-        }
-        limit_cause(facts, &gateway, now, causes);
-        if facts.alive == Some(false) {
-            causes.push(seen(
-                "lost",
-                format!("{gateway} gives no sign of life."),
-                facts.alive_at.map_or(0, |at| now.mono.ms_since(at)),
-            ));
-        }
-        if facts.talked_at.is_none() {
-            causes
-                .push(rule("never_talked", format!("Nothing has been heard from {gateway} since the daemon started.")));
+    let (talking, hearing) = (gateways(from), gateways(to));
+    for (talkgroup, gateways) in [(from, &talking), (to, &hearing)] {
+        if gateways.is_empty() {
+            causes.push(rule("no_gateway", format!("{talkgroup} has no gateway.")));
         }
     }
-    for (gateway, port) in ports(to) {
-        let facts = live.ports.get(&port);
-        if facts.is_some_and(|facts| facts.alive == Some(false)) {
-            let at = facts.and_then(|facts| facts.alive_at).unwrap_or(now.mono);
-            causes.push(seen("lost", format!("{gateway} gives no sign of life."), now.mono.ms_since(at)));
+    let mut talked = false;
+    for (id, _) in &talking {
+        let Some(facts) = live.ports.get(&PortId::of_gateway(id)) else { continue };
+        talked |= facts.talked_at.is_some();
+        if let Some((_, denial, at)) = facts.denied.filter(|(_, _, at)| is_latest(facts, *at)) {
+            let sentence = format!("{id} got no floor: {}.", denial_words(denial));
+            causes.push(seen("denied", sentence, now.mono.ms_since(at)));
         }
-        if let Some(facts) = facts {
-            limit_cause(facts, &gateway, now, causes);
+        if let Some((ms, at)) = facts.too_short.filter(|(_, at)| is_latest(facts, *at)) {
+            let sentence = format!("{id} keyed for {ms} ms, which is less than its minimum burst.");
+            causes.push(seen("too_short", sentence, now.mono.ms_since(at)));
         }
-        let last = facts.and_then(|facts| facts.outcomes.back().map(|(_, outcome, at)| (*outcome, *at)));
-        let Some((outcome, at)) = last else { continue };
-        if let Some(missed) = outcome.missed {
-            let sentence = format!(
-                "{gateway} heard {:.1} s of the last burst and missed {:.1} s: {}.",
-                f64::from(outcome.heard_ms) / 1000.0,
-                f64::from(outcome.missed_ms) / 1000.0,
-                miss_words(missed)
-            );
-            causes.push(seen("missed", sentence, now.mono.ms_since(at)));
-        }
+        limit_cause(id, facts, now, causes);
+        lost_cause(id, facts, now, causes);
+    }
+    for (id, gateway) in &hearing {
+        let facts = live.ports.get(&PortId::of_gateway(id));
+        hearing_causes(id, gateway, facts, now, causes);
+    }
+    // Silence alone is no fault: it explains only what nothing else does.
+    if !talked && !talking.is_empty() {
+        causes.push(rule("never_talked", format!("Nobody has talked on {from} since the daemon started.")));
     }
 }
 
-fn limit_cause(facts: &PortFacts, gateway: &str, now: Now, causes: &mut Vec<Cause>) {
+fn lost_cause(id: &GatewayId, facts: &PortFacts, now: Now, causes: &mut Vec<Cause>) {
+    if facts.alive == Some(false) {
+        let ago_ms = facts.alive_at.map_or(0, |at| now.mono.ms_since(at));
+        causes.push(seen("lost", format!("{id} gives no sign of life."), ago_ms));
+    }
+}
+
+/// Why this gateway does not send out what it should, as far as it is known.
+fn hearing_causes(id: &GatewayId, gateway: &Gateway, facts: Option<&PortFacts>, now: Now, causes: &mut Vec<Cause>) {
+    let GatewayKind::Rtp(rtp) = &gateway.kind;
+    let waits = matches!(rtp.peer, PeerRule::Latch(_)) && facts.is_none_or(|facts| facts.latched.is_none());
+    if waits {
+        let sentence = format!("{id} has no peer: nothing has come from its box yet, so its address is unknown.");
+        causes.push(rule("no_peer", sentence));
+    }
+    let Some(facts) = facts else { return };
+    lost_cause(id, facts, now, causes);
+    limit_cause(id, facts, now, causes);
+    let Some((_, outcome, at)) = facts.outcomes.back() else { return };
+    // A peer that is known by now, or said above to be missing, is not missed twice.
+    if let Some(missed) = outcome.missed.filter(|missed| *missed != MissCause::NoPeer) {
+        let missed_s = f64::from(outcome.missed_ms) / 1000.0;
+        let heard = match outcome.heard_ms {
+            0 => format!("{id} missed the last burst"),
+            ms => format!("{id} heard {:.1} s of the last burst and missed {missed_s:.1} s", f64::from(ms) / 1000.0),
+        };
+        causes.push(seen("missed", format!("{heard}: {}.", miss_words(missed)), now.mono.ms_since(*at)));
+    }
+}
+
+fn limit_cause(id: &GatewayId, facts: &PortFacts, now: Now, causes: &mut Vec<Cause>) {
     let Some((limit, at)) = facts.limit_hit else { return };
     let ago_ms = now.mono.ms_since(at);
     if ago_ms < LIMIT_MATTERS_MS {
-        causes.push(seen("limit", format!("{gateway} met a limit: {}.", limit_words(limit)), ago_ms));
+        causes.push(seen("limit", format!("{id} met a limit: {}.", limit_words(limit)), ago_ms));
     }
 }
 

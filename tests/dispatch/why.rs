@@ -3,9 +3,10 @@
 use crosspatch::dispatch::Sight;
 use crosspatch::dispatch::why::why;
 use crosspatch::domain::command::Command;
+use crosspatch::domain::floor::MissCause;
 use crosspatch::domain::id::IncidentId;
 use crosspatch::domain::incident::CutTarget;
-use crosspatch::domain::report::{MediaLimit, Report};
+use crosspatch::domain::report::{MediaLimit, PortOutcome, Report};
 
 use crate::rig::*;
 
@@ -109,4 +110,50 @@ fn a_key_that_was_too_short_and_a_limit_that_was_hit_are_named_with_their_gatewa
     desk.talk("gw-pd-1a", 2_000);
     let sentences = told(&desk);
     assert!(!sentences.iter().any(|sentence| *sentence == short || sentence.contains("limit")), "{sentences:?}");
+}
+
+#[test]
+fn a_talkgroup_that_was_heard_is_never_called_silent() {
+    let (mut desk, _) = linked();
+    latch(&mut desk, "gw-fd-1");
+    let (codes, sentence) = answer(&desk, "fire", "pd-1", "fd-1");
+    assert_eq!(codes, ["never_talked"]);
+    assert_eq!(sentence, "Nobody has talked on pd-1 since the daemon started.");
+    // Through the second of its two gateways, and to everybody.
+    let burst = desk.key("gw-pd-1b");
+    let (codes, sentence) = answer(&desk, "fire", "pd-1", "fd-1");
+    assert_eq!(codes, [] as [&str; 0]);
+    assert!(sentence.starts_with("fd-1 may hear pd-1: it is routed"), "{sentence}");
+    let outcome =
+        PortOutcome { port: port("gw-fd-1"), heard_ms: 600, missed_ms: 200, missed: Some(MissCause::OutRanked) };
+    desk.report(Report::BurstHeard { burst, outcome });
+    let (codes, sentence) = answer(&desk, "fire", "pd-1", "fd-1");
+    assert_eq!(codes, ["missed"]);
+    assert!(sentence.contains("someone of higher rank was heard instead"), "{sentence}");
+}
+
+#[test]
+fn silence_of_the_talkers_is_the_last_cause_of_all() {
+    let (mut desk, _) = linked();
+    desk.report(Report::Alive { port: port("gw-pd-1a"), alive: true, at: desk.now.mono });
+    desk.report(Report::Alive { port: port("gw-fd-1"), alive: false, at: desk.now.mono });
+    let (codes, _) = answer(&desk, "fire", "pd-1", "fd-1");
+    assert_eq!(codes, ["no_peer", "lost", "never_talked"]);
+}
+
+#[test]
+fn a_latching_gateway_without_a_peer_is_said_to_have_none_until_it_has() {
+    let (mut desk, _) = linked();
+    desk.talk("gw-pd-1a", 800);
+    let (codes, sentence) = answer(&desk, "fire", "pd-1", "fd-1");
+    assert_eq!(codes, ["no_peer"]);
+    assert!(sentence.starts_with("gw-fd-1 has no peer"), "{sentence}");
+    latch(&mut desk, "gw-fd-1");
+    let (codes, _) = answer(&desk, "fire", "pd-1", "fd-1");
+    assert_eq!(codes, [] as [&str; 0]);
+}
+
+fn latch(desk: &mut Desk, gateway_id: &str) {
+    let address = ([127, 0, 0, 1], 5004).into();
+    desk.report(Report::Latched { port: port(gateway_id), address, at: desk.now.mono });
 }
