@@ -209,7 +209,8 @@ fn upcasters() -> Upcasters {
     Upcasters::default()
 }
 
-fn stream_of(stream: &Stream) -> JournalStream {
+/// The journal's name for a stream.
+pub(super) fn stream_of(stream: &Stream) -> JournalStream {
     match stream {
         Stream::Node => JournalStream::Node,
         Stream::Agency(agency) => JournalStream::Agency(agency.clone()),
