@@ -55,7 +55,7 @@ fn the_red_button_is_its_owners_alone() {
     let daemon = Daemon::start();
     open(&daemon);
     let sentence = daemon.refused(FIRE, &["cut", "police"]);
-    assert_eq!(sentence.trim(), "Only police can do that: the resource is theirs.");
+    assert_eq!(sentence.trim(), "Only police can do that: it is theirs. Ask their dispatcher.");
     let refusal = daemon.refused(FIRE, &["cut", "police", "--json"]);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&refusal).unwrap()["code"], "not_yours");
     daemon.told(POLICE, &["cut", "pd-1"]);

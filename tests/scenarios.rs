@@ -1,6 +1,6 @@
 //! Scenarios a dispatcher can read: `tests/scenarios/*.txt` are played in the simulated world, what happens is compared
-//! with the transcript beside each. `UPDATE=1 cargo nextest run --test scenarios` writes transcripts anew; read them
-//! before you commit them.
+//! with the transcript beside each. `UPDATE=1 cargo test --test scenarios` writes transcripts anew; read them before
+//! you commit them.
 
 #![allow(
     clippy::wildcard_enum_match_arm,

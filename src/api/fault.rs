@@ -86,13 +86,13 @@ impl ApiFault {
                 json!({ "code": "no_token", "sentence": "Send a token: Authorization: Bearer …" })
             }
             ApiFault::Unknown(NoPrincipal::Wrong) => {
-                json!({ "code": "wrong_token", "sentence": "This token is not known." })
+                json!({ "code": "wrong_token", "sentence": "This token is not known. Look for a newer one, or ask your administrator." })
             }
             ApiFault::Unknown(NoPrincipal::Throttled) => {
                 json!({ "code": "throttled", "sentence": "Too many wrong tokens from your address; wait a minute." })
             }
             ApiFault::Bad(what) => json!({ "code": "bad_request", "sentence": what }),
-            ApiFault::TooLong => json!({ "code": "too_long", "sentence": "A body has at most 1 MiB." }),
+            ApiFault::TooLong => json!({ "code": "too_long", "sentence": "A body has at most 1 MiB. Send less." }),
             ApiFault::Absent(what) => json!({ "code": "absent", "sentence": what }),
             ApiFault::Faulty(faults) => {
                 json!({ "code": "faulty", "sentence": "The configuration has faults; nothing changed.", "faults": faults })

@@ -31,7 +31,8 @@ pub fn check(
             return Err(Refusal::ExerciseMixed { talkgroup: talkgroup.clone() });
         }
         if !request.shared_incidents {
-            return Err(Refusal::SharedIncidents { talkgroup: talkgroup.clone(), other: other.incident_id });
+            let (other, title) = (other.incident_id, other.incident.title.clone());
+            return Err(Refusal::SharedIncidents { talkgroup: talkgroup.clone(), other, title });
         }
     }
     check_security(state, patch, request)

@@ -3,6 +3,7 @@
 //! Secrets, listening addresses and folders are not here; they are settings of the shell (`config::Settings`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -181,6 +182,16 @@ pub enum PathClass {
     Authenticated,
     /// Nor listen.
     Encrypted,
+}
+
+impl fmt::Display for PathClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open to anyone on the way",
+            Self::Authenticated => "not encrypted",
+            Self::Encrypted => "encrypted",
+        })
+    }
 }
 
 /// Whether a call's audio is encrypted (SRTP).

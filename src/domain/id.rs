@@ -147,8 +147,9 @@ macro_rules! number_ids {
             }
         }
         impl fmt::Display for $name {
+            /// In full; `{:#}` is the form for the air.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&base32(self.0))
+                f.pad(&if f.alternate() { spoken(self.0) } else { base32(self.0) })
             }
         }
         impl fmt::Debug for $name {

@@ -185,7 +185,8 @@ fn an_owners_written_word_binds_its_dispatchers_too() {
 #[test]
 fn a_second_incident_needs_a_separate_yes() {
     let (mut desk, incident) = two();
-    let refusal = Refusal::SharedIncidents { talkgroup: talkgroup("pd-1"), other: incident };
+    let refusal =
+        Refusal::SharedIncidents { talkgroup: talkgroup("pd-1"), other: incident, title: "Barn fire".to_owned() };
     assert_eq!(desk.refused("police", open_with(request("pd-1"))), refusal);
     desk.order("police", open_with(LinkRequest { shared_incidents: true, ..request("pd-1") }));
 }
