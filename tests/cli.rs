@@ -107,6 +107,44 @@ fn schema_and_explanations_need_no_file() {
 }
 
 #[test]
+fn what_a_key_may_have_meant_is_always_said() {
+    for (asked, meant) in [("gateway", "Do you mean gateway.rtp?"), ("foo", "Its sections are server, ")] {
+        let typo = said(&crosspatch(&["explain", asked]));
+        assert!(typo.contains(meant), "{asked}: {typo}");
+    }
+}
+
+#[test]
+fn a_verb_offers_the_options_that_mean_something_to_it_and_no_others() {
+    let mut grammar = crosspatch::cli::grammar();
+    grammar.build();
+    let mut all = Vec::new();
+    verbs(&grammar, &[], &mut all);
+    for words in all.iter().filter(|words| words.iter().all(|word| word != "help")) {
+        let verb = words.iter().fold(&mut grammar, |verb, word| verb.find_subcommand_mut(word).unwrap());
+        let takes = |name: &str| verb.get_arguments().any(|argument| argument.get_long() == Some(name));
+        let alone = ["run", "demo", "check", "explain", "doctor", "journal", "completions", "man", "version"];
+        let silent = ["run", "demo", "explain", "completions", "man", "version"];
+        for option in ["url", "token-file", "ca"] {
+            assert_eq!(takes(option), !alone.contains(&words[0].as_str()), "{words:?} --{option}");
+        }
+        assert_eq!(takes("json"), !silent.contains(&words[0].as_str()), "{words:?} --json");
+    }
+    assert_eq!(crosspatch(&["version", "--json"]).status.code(), Some(2), "what does nothing is not taken");
+}
+
+#[test]
+fn a_check_tells_programs_what_it_tells_people() {
+    let json = |output: &[u8]| serde_json::from_slice::<serde_json::Value>(output).unwrap();
+    let whole = crosspatch(&["check", &package("config/demo.toml"), "--json"]);
+    assert_eq!(json(&whole.stdout)["agencies"], 3, "{}", said(&whole));
+    let warned = json(&crosspatch(&["check", &package("tests/config/warnings.toml"), "--json"]).stdout);
+    assert!(warned["warnings"][0]["line"].is_u64(), "{warned}");
+    let faulty = crosspatch(&["check", &package("tests/config/dangling_references.toml"), "--json"]);
+    assert_eq!((faulty.status.code(), json(&faulty.stderr)["code"].as_str()), (Some(1), Some("faulty")));
+}
+
+#[test]
 fn wrong_use_is_2_and_says_how() {
     for arguments in [&["roster"][..], &["incident", "extend", "x", "--by", "4"], &["cut"], &["no-such-verb"]] {
         let output = crosspatch(arguments);

@@ -23,7 +23,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use serde::Serialize;
 
 use client::{Client, Target};
@@ -32,6 +32,7 @@ use incident::IncidentVerb;
 use verbs::{ConfirmVerb, CutArguments, Verb};
 
 use crate::dispatch::control::Answer;
+use crate::dispatch::view::{IncidentView, InvitationView};
 use crate::domain::command::Command;
 use crate::domain::id::PositionId;
 
@@ -41,8 +42,11 @@ use crate::domain::id::PositionId;
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
-    #[command(flatten)]
-    target: Target,
+}
+
+/// Options of the verbs that tell something a program may want to read.
+#[derive(Args, Debug, Default)]
+struct Form {
     /// Answers as JSON, for programs
     #[arg(long, global = true)]
     json: bool,
@@ -50,10 +54,10 @@ struct Arguments {
 
 /// Reads the process's arguments, does what they say, and tells how it went.
 pub fn run() -> ExitCode {
-    let Arguments { verb, target, json } = Arguments::parse();
+    let (verb, target, json) = read_arguments().unwrap_or_else(|fault| fault.exit());
     // Not locked: the demo's view gives the terminal back from whichever thread fails.
     let out = &mut std::io::stdout();
-    let (text, code) = match perform(verb, &target, json, out) {
+    let (text, code) = match perform(verb, target.as_ref(), json, out) {
         Ok(text) => (text, ExitCode::SUCCESS),
         Err(CliFault::Unwell(text)) => (text, ExitCode::FAILURE),
         Err(fault) => {
@@ -66,13 +70,47 @@ pub fn run() -> ExitCode {
     code
 }
 
-/// The whole grammar, for completions, manual pages and tests.
+/// The whole grammar, for completions, manual pages and tests: each verb with those options that mean something to it.
 pub fn grammar() -> clap::Command {
-    Arguments::command()
+    Arguments::command().mut_subcommands(|verb| match options_of(verb.get_name()) {
+        Options::None => verb,
+        Options::Form => Form::augment_args(verb),
+        Options::FormAndTarget => Target::augment_args(Form::augment_args(verb)),
+    })
+}
+
+/// What a verb takes beside its own arguments.
+enum Options {
+    None,
+    Form,
+    FormAndTarget,
+}
+
+fn options_of(verb: &str) -> Options {
+    match verb {
+        "run" | "demo" | "completions" | "man" | "explain" | "version" => Options::None,
+        "check" | "doctor" | "journal" => Options::Form,
+        _ => Options::FormAndTarget,
+    }
+}
+
+fn read_arguments() -> Result<(Verb, Option<Target>, bool), clap::Error> {
+    let matches = grammar().get_matches();
+    let Arguments { verb } = Arguments::from_arg_matches(&matches)?;
+    let Some((name, options)) = matches.subcommand() else { return Ok((verb, None, false)) };
+    Ok(match options_of(name) {
+        Options::None => (verb, None, false),
+        Options::Form => (verb, None, Form::from_arg_matches(options)?.json),
+        Options::FormAndTarget => {
+            (verb, Some(Target::from_arg_matches(options)?), Form::from_arg_matches(options)?.json)
+        }
+    })
 }
 
 /// Does it. What is returned is all the output of verbs that end by themselves.
-fn perform(verb: Verb, target: &Target, json: bool, out: &mut dyn Write) -> Result<String, CliFault> {
+fn perform(verb: Verb, target: Option<&Target>, json: bool, out: &mut dyn Write) -> Result<String, CliFault> {
+    let target = || target.ok_or_else(|| CliFault::Usage("this verb asks no daemon".to_owned()));
+    let client = || Client::new(target()?);
     match verb {
         Verb::Run { config } => {
             crate::daemon::run(&config).map(|()| String::new()).map_err(|fault| CliFault::Failed(fault.to_string()))
@@ -85,45 +123,45 @@ fn perform(verb: Verb, target: &Target, json: bool, out: &mut dyn Write) -> Resu
                 Err(fault) => Err(CliFault::Failed(fault)),
             }
         }
-        Verb::Check { config, schema } => offline::check(&config, schema),
+        Verb::Check { config, schema } => offline::check(&config, schema, json),
         Verb::Explain { key } => offline::explain(&key),
         Verb::Doctor { config } => doctor::doctor(&config, json),
         Verb::Journal(verb) => offline::journal(&verb, json),
         Verb::Completions { shell } => offline::completions(shell),
         Verb::Man { dir } => offline::man(&dir),
         Verb::Version => Ok(format!("crosspatch {}\n", env!("CARGO_PKG_VERSION"))),
-        Verb::Watch { after } => watch::watch(target, after, json, out).map(|()| String::new()),
-        Verb::Roster { watch: true } => roster_again_and_again(&Client::new(target)?, json, out),
+        Verb::Watch { after } => watch::watch(target()?, after, json, out).map(|()| String::new()),
+        Verb::Roster { watch: true } => roster_again_and_again(&client()?, json, out),
         Verb::Roster { watch: false } => {
-            let roster = Client::new(target)?.roster()?;
+            let roster = client()?.roster()?;
             read(&roster, json, show::roster)
         }
-        Verb::Incident(verb) => incident_verb(verb, &Client::new(target)?, json),
-        Verb::Plan { config } => offline::planned(&config, &Client::new(target)?, json),
-        Verb::Reload => offline::reloaded(&Client::new(target)?, json),
+        Verb::Incident(verb) => incident_verb(verb, &client()?, json),
+        Verb::Plan { config } => offline::planned(&config, &client()?, json),
+        Verb::Reload => offline::reloaded(&client()?, json),
         Verb::Why { from, to } => {
             let query = [("from", from.as_str()), ("to", to.as_str())];
-            let why: crate::dispatch::why::Why = Client::new(target)?.get("/api/v1/why", &query)?;
+            let why: crate::dispatch::why::Why = client()?.get("/api/v1/why", &query)?;
             read(&why, json, show::why)
         }
         Verb::Emergency(verb) => {
-            let client = Client::new(target)?;
+            let client = client()?;
             ask(&client, &verb.command(&client)?, json)
         }
-        Verb::Cut(arguments) => cut(arguments, &Client::new(target)?, json, |target| Command::Cut { target }),
-        Verb::Restore(arguments) => cut(arguments, &Client::new(target)?, json, |target| Command::Restore { target }),
+        Verb::Cut(arguments) => cut(arguments, &client()?, json, |target| Command::Cut { target }),
+        Verb::Restore(arguments) => cut(arguments, &client()?, json, |target| Command::Restore { target }),
         Verb::Revoke { incident, patch, burst } => {
-            let client = Client::new(target)?;
+            let client = client()?;
             let incident = names::incident(&client, &incident)?;
             ask(&client, &Command::Revoke { incident, name: patch, burst }, json)
         }
-        Verb::Beat { position, every: None } => ask(&Client::new(target)?, &Command::Beat { position }, json),
+        Verb::Beat { position, every: None } => ask(&client()?, &Command::Beat { position }, json),
         Verb::Beat { position, every: Some(s) } => {
-            let client = Client::new(target)?;
+            let client = client()?;
             ask(&client, &Command::Beat { position: position.clone() }, json)?;
             beat_on(&client, &position, Duration::from_secs(s.into()), json)
         }
-        Verb::Confirm(verb) => confirm(verb, &Client::new(target)?, json),
+        Verb::Confirm(verb) => confirm(verb, &client()?, json),
     }
 }
 
@@ -138,11 +176,19 @@ fn beat_on(client: &Client, position: &PositionId, every: Duration, json: bool) 
     }
 }
 
+/// What `incident list` tells programs: the same names as in the roster.
+#[derive(Serialize)]
+struct IncidentList<'r> {
+    incidents: &'r [IncidentView],
+    invitations: &'r [InvitationView],
+}
+
 fn incident_verb(verb: IncidentVerb, client: &Client, json: bool) -> Result<String, CliFault> {
     match verb {
         IncidentVerb::List => {
             let roster = client.roster()?;
-            if json { pretty(&(&roster.incidents, &roster.invitations)) } else { Ok(show::incidents(&roster)) }
+            let list = IncidentList { incidents: &roster.incidents, invitations: &roster.invitations };
+            if json { pretty(&list) } else { Ok(show::incidents(&roster)) }
         }
         IncidentVerb::Show { incident } => {
             let roster = client.roster()?;

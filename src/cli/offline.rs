@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap_complete::Shell;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::client::Client;
 use super::fault::CliFault;
@@ -13,7 +14,7 @@ use crate::config;
 use crate::io::journal::{self, CheckReport, DataDir};
 
 /// Every fault of a file, or what a good one holds.
-pub(super) fn check(path: &Path, schema: bool) -> Result<String, CliFault> {
+pub(super) fn check(path: &Path, schema: bool, json: bool) -> Result<String, CliFault> {
     if schema {
         return pretty(&config::schema());
     }
@@ -25,20 +26,39 @@ pub(super) fn check(path: &Path, schema: bool) -> Result<String, CliFault> {
         (configuration.agreements.len(), "agreements"),
         (configuration.templates.len(), "templates"),
     ];
+    if json {
+        let mut told: serde_json::Map<String, Value> =
+            counts.iter().map(|(count, of)| ((*of).to_owned(), Value::from(*count))).collect();
+        told.insert("warnings".to_owned(), warnings.iter().map(warning).collect());
+        return pretty(&told);
+    }
     let counted: Vec<String> = counts.iter().map(|(count, of)| format!("{count} {of}")).collect();
     let warned = config::render(&warnings);
     Ok(format!("{warned}{} is whole: {}.\n", path.display(), counted.join(", ")))
 }
 
+fn warning(fault: &config::Fault) -> Value {
+    json!({ "line": fault.line, "column": fault.column, "message": fault.message, "suggestion": fault.suggestion })
+}
+
 /// A file's values, or all its faults as the fault of the verb.
 pub(super) fn load(path: &Path) -> Result<config::Loaded, CliFault> {
-    config::load(path).map_err(|faults| CliFault::Failed(config::render(&faults).trim_end().to_owned()))
+    config::load(path).map_err(|faults| {
+        let rendered = config::render(&faults).trim_end().to_owned();
+        // For programs as the daemon says it of the same file.
+        let sentence = "The configuration has faults; nothing changed.";
+        let body = json!({ "code": "faulty", "sentence": sentence, "faults": rendered });
+        CliFault::Refused { sentence: rendered, body }
+    })
 }
 
 pub(super) fn explain(key: &str) -> Result<String, CliFault> {
     config::explain(key).map_err(|nearest| {
-        let near = nearest.map(|nearest| format!(" Do you mean {nearest}?")).unwrap_or_default();
-        CliFault::Failed(format!("The configuration has no key or section {key}.{near}"))
+        let near = match nearest {
+            Some(nearest) => format!("Do you mean {nearest}?"),
+            None => format!("Its sections are {}.", config::sections().collect::<Vec<_>>().join(", ")),
+        };
+        CliFault::Failed(format!("The configuration has no key or section {key}. {near}"))
     })
 }
 
@@ -113,9 +133,10 @@ pub(super) fn report_text(report: &CheckReport) -> String {
     for (first, last) in &report.missing_since_repair {
         say(format!("Missing since an earlier repair: positions {first} to {last}."));
     }
-    for stream in &report.streams {
+    let lies_aside = |number: i64| report.set_aside.iter().any(|aside| aside.number == number);
+    for stream in report.streams.iter().filter(|stream| !lies_aside(stream.number)) {
         if let Some(broken) = &stream.broken {
-            say(format!("Stream {}: {broken}", stream.stream));
+            say(format!("Stream {broken}."));
         }
     }
     for aside in &report.set_aside {
@@ -125,7 +146,10 @@ pub(super) fn report_text(report: &CheckReport) -> String {
         say(format!("{} snapshots are not what was written.", report.bad_snapshots));
     }
     if report.is_whole() {
-        say("The journal is whole.".to_owned());
+        say(match report.set_aside.len() {
+            0 => "The journal is whole.".to_owned(),
+            _ => "Nothing is left to repair; what lies aside is kept and not used.".to_owned(),
+        });
     }
     text
 }
@@ -140,4 +164,27 @@ pub(super) fn man(dir: &Path) -> Result<String, CliFault> {
     let written = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(grammar(), dir));
     written.map_err(|fault| CliFault::Failed(format!("{}: {fault}", dir.display())))?;
     Ok(format!("The manual pages are in {}.\n", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::journal::{BreakKind, ChainBreak, SetAside, Stream, StreamReport};
+
+    #[test]
+    fn a_journal_with_a_stream_aside_is_not_called_whole_and_the_stream_is_named_once() {
+        let broken = |number| StreamReport {
+            number,
+            stream: Stream::Node,
+            records: 9,
+            verified_seq: 4,
+            broken: Some(ChainBreak { stream: Stream::Node, seq: 5, what: BreakKind::Altered }),
+        };
+        let aside = SetAside { number: 1, stream: Stream::Node, from_seq: 5 };
+        let told = report_text(&CheckReport { streams: vec![broken(1)], set_aside: vec![aside], ..Default::default() });
+        assert!(!told.contains("whole") && told.contains("Nothing is left to repair"), "{told}");
+        assert_eq!(told.matches("node").count(), 1, "{told}");
+        let told = report_text(&CheckReport { streams: vec![broken(2)], ..CheckReport::default() });
+        assert!(told.ends_with("Stream node: record 5 is not what was written.\n"), "{told}");
+    }
 }

@@ -28,7 +28,15 @@ pub fn explain(asked: &str) -> Result<String, Option<String>> {
         return Ok(text);
     }
     let names = all.iter().map(|(path, _)| path.as_str()).chain(all.iter().map(|(_, key)| key.name));
-    Err(nearest(asked, names).map(str::to_owned))
+    let near = nearest(asked, names.chain(SECTIONS.iter().map(|section| section.name))).map(str::to_owned);
+    // `gateway` means `gateway.rtp`: the kind was left out.
+    let begins = |name: &&str| name.strip_prefix(asked).is_some_and(|rest| rest.starts_with('.'));
+    Err(near.or_else(|| sections().find(begins).map(str::to_owned)))
+}
+
+/// The names of all sections.
+pub fn sections() -> impl Iterator<Item = &'static str> {
+    SECTIONS.iter().map(|section| section.name)
 }
 
 /// Every key with its path, inner tables' after their own.

@@ -31,7 +31,7 @@ use toml::de::DeTable;
 
 use crate::domain::configuration::{Configuration, Policy};
 
-pub use explain::{explain, reference};
+pub use explain::{explain, reference, sections};
 pub use fault::{FAULTS_MAX, Fault, Severity, render};
 pub use schema::schema;
 pub use settings::{Limits, SecretSource, Settings, Tls, Token};
