@@ -132,7 +132,16 @@ fn check_families(entry: &Entry, local: SocketAddr, peer: &PeerRule, faults: &mu
 
 /// Plain RTP outside this host: interface, sources and the owner's word are all needed.
 fn check_open(entry: &Entry, local: SocketAddr, peer: &PeerRule, faults: &mut Faults<'_>) {
+    let everyone = matches!(peer, PeerRule::Latch(networks) if networks.iter().any(|network| network.is_everyone()));
     if local.ip().is_loopback() {
+        if everyone {
+            let suggestion = "name the peer's own address, such as latch = [\"127.0.0.1/32\"]".to_owned();
+            faults.warn(
+                &entry.place("latch"),
+                "whoever sends first becomes the peer: nobody is left out",
+                Some(suggestion),
+            );
+        }
         return;
     }
     if !entry.switch("accept_open_network") {
@@ -144,7 +153,7 @@ fn check_open(entry: &Entry, local: SocketAddr, peer: &PeerRule, faults: &mut Fa
         let suggestion = "write the address of the interface towards the gateway".to_owned();
         faults.fault(&entry.place("local"), "an open gateway listens on one interface only", Some(suggestion));
     }
-    if matches!(peer, PeerRule::Latch(networks) if networks.iter().any(|network| network.is_everyone())) {
+    if everyone {
         let suggestion = "name the networks of the gateway".to_owned();
         faults.fault(&entry.place("latch"), "an open gateway cannot latch onto everyone", Some(suggestion));
     }

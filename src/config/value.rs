@@ -7,7 +7,7 @@ use toml::de::{DeInteger, DeValue};
 use toml::value::{Datetime, Offset};
 
 use super::fault::Faults;
-use super::key::{Key, Section, Shape};
+use super::key::{Key, Preset, Section, Shape};
 use super::near::nearest;
 use super::read::{Entry, Item, Span, Value};
 use crate::domain::id::TalkgroupId;
@@ -53,6 +53,10 @@ pub(super) fn read_value(
         (Shape::Moment, DeValue::Datetime(moment)) => read_moment(name, moment),
         (Shape::Integer(_, _) | Shape::Decibels(_, _), DeValue::String(text)) => {
             Err(wrong_type(name, shape, value, number_meant(name, text)))
+        }
+        (Shape::Text(most), DeValue::String(text)) if text.trim().is_empty() => {
+            let or = if matches!(key.preset, Preset::Required(_)) { "" } else { ", or leave the key out" };
+            Err(wrong(format!("`{name}` is empty"), format!("write up to {most} characters{or}")))
         }
         (_, DeValue::String(text)) => read_text(name, shape, text),
         _ => Err(wrong_type(name, shape, value, meant(shape, value.get_ref()))),
@@ -172,9 +176,6 @@ fn number_meant(name: &str, text: &str) -> Option<String> {
 
 fn read_text(name: &str, shape: &Shape, text: &str) -> Result<Value, Wrong> {
     match shape {
-        Shape::Text(most) if text.trim().is_empty() => {
-            Err(wrong(format!("`{name}` is empty"), format!("write up to {most} characters, or leave the key out")))
-        }
         Shape::Text(most) if text.chars().count() > *most => {
             Err(wrong(format!("`{name}` has {} characters", text.chars().count()), format!("at most {most} fit")))
         }
