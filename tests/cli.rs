@@ -34,6 +34,10 @@ fn verbs(of: &clap::Command, path: &[String], all: &mut Vec<Vec<String>>) {
 fn every_verb_has_a_help_page_with_a_sentence_about_it() {
     let mut grammar = crosspatch::cli::grammar();
     grammar.build();
+    let abouts: Vec<String> =
+        grammar.get_subcommands().map(|verb| verb.get_about().map(ToString::to_string).unwrap_or_default()).collect();
+    let told: std::collections::BTreeSet<&String> = abouts.iter().collect();
+    assert_eq!(told.len(), abouts.len(), "two verbs say the same of themselves: {abouts:?}");
     let mut all = Vec::new();
     verbs(&grammar, &[], &mut all);
     assert!(all.len() > 45, "{}", all.len());

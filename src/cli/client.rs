@@ -18,7 +18,8 @@ use crate::dispatch::control::Answer;
 use crate::dispatch::view::Roster;
 use crate::domain::command::Command;
 
-/// Where the daemon is and who asks. The token itself is never an argument: process lists are public.
+// Where the daemon is and who asks. The token itself is never an argument: process lists are public. No doc comment: it
+// would stand in the help of each verb instead of the verb's own.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Target {
     /// Address of the daemon

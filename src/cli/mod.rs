@@ -44,7 +44,7 @@ struct Arguments {
     verb: Verb,
 }
 
-/// Options of the verbs that tell something a program may want to read.
+// Options of the verbs that tell something a program may want to read. No doc comment, as at `Target`.
 #[derive(Args, Debug, Default)]
 struct Form {
     /// Answers as JSON, for programs
