@@ -51,9 +51,27 @@ fn groups_and_delay_lines_have_limits_of_their_own_names() {
     let mut short = radio(1, Codec::Pcmu);
     short.receive.burst_min_ms = 100;
     let limits = ShardLimits { groups: 0, delays: 0, ..ShardLimits::small() };
-    let bench = bench(&limits, &[short]);
+    let mut bench = bench(&limits, &[short]);
+    bench.talk(1, &numbered(0));
     assert!(is_told(&bench, MediaLimit::Groups) && is_told(&bench, MediaLimit::Delays));
     assert!(!is_told(&bench, MediaLimit::Ports) && !is_told(&bench, MediaLimit::Holds));
+}
+
+#[test]
+fn one_delay_line_serves_all_radios_that_are_heard_one_after_another() {
+    let mut ports = [radio(1, Codec::Pcmu), radio(2, Codec::Pcmu), phone(3, Codec::Pcmu)];
+    ports.iter_mut().take(2).for_each(|port| port.receive.burst_min_ms = 100);
+    let mut bench = bench(&ShardLimits { delays: 1, ..ShardLimits::small() }, &ports);
+    for talker in [1, 2, 1] {
+        bench.forget();
+        bench.talk_for(talker, 20, numbered);
+        bench.pass_ms(1000);
+        assert_eq!(bench.heads(3), (0..20).collect::<Vec<u8>>(), "radio {talker}");
+        // A key too short gives it back as well.
+        bench.talk_for(talker, 2, numbered);
+        bench.pass_ms(1000);
+    }
+    assert!(!is_told(&bench, MediaLimit::Delays));
 }
 
 #[test]

@@ -239,8 +239,12 @@ impl Shard {
 
     pub(super) fn apply_key(&mut self, port: PortSlot, change: KeyChange, now: MonoTime, out: &mut Outbox) {
         match change {
-            KeyChange::None | KeyChange::Candidate => {}
-            KeyChange::Keyed { since } => self.keyed(port, since, now, out),
+            KeyChange::None => {}
+            KeyChange::Candidate => self.take_delay_line(port, now, out),
+            KeyChange::Keyed { since } => {
+                self.take_delay_line(port, now, out);
+                self.keyed(port, since, now, out);
+            }
             KeyChange::TooShort { heard_ms } => {
                 self.counters.miss(MissCause::TooShort);
                 let told = Report::TooShort { port: self.ports[port].spec.port, said_ms: heard_ms, at: now };
@@ -249,6 +253,7 @@ impl Shard {
                 for _ in 0..cleared {
                     self.counters.discard(Discard::TooShort);
                 }
+                self.give_delay_line_back(port);
             }
             KeyChange::Unkeyed { cause, tail_from } => self.unkeyed(port, cause, tail_from, now, out),
             KeyChange::OverLimit => {
@@ -291,6 +296,7 @@ impl Shard {
     fn unkeyed(&mut self, port: PortSlot, cause: BurstEnd, tail_from: MonoTime, now: MonoTime, out: &mut Outbox) {
         self.say_delayed(port, tail_from, now, out);
         self.drop_tail(port);
+        self.give_delay_line_back(port);
         let open = &mut self.ports[port];
         open.voted_out = false;
         open.wire_talker = Alias::default();
@@ -301,6 +307,25 @@ impl Shard {
             self.set_notice(port, FloorNotice::Silent, now, out);
         }
         self.take_over(port, now, out);
+    }
+
+    /// For a key that may be too short, or whose end may be a tail. Without one its beginning is lost, told by name.
+    fn take_delay_line(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
+        let open = &mut self.ports[port];
+        if open.delay.is_some() || !open.needs_delay() {
+            return;
+        }
+        open.delay = self.spare_delays.pop();
+        if open.delay.is_none() {
+            self.tell_limit(port, MediaLimit::Delays, now, out);
+        }
+    }
+
+    fn give_delay_line_back(&mut self, port: PortSlot) {
+        if let Some(mut delay) = self.ports[port].delay.take() {
+            delay.clear();
+            self.spare_delays.push(delay);
+        }
     }
 
     /// Declared squelch tail is no speech, but what is dropped is counted at everybody who would have heard it.

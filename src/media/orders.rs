@@ -176,12 +176,6 @@ impl Shard {
                 self.ports[slot].legs.push(leg);
             }
         }
-        if self.ports[slot].needs_delay() {
-            self.ports[slot].delay = self.spare_delays.pop();
-            if self.ports[slot].delay.is_none() {
-                self.hit_limit(MediaLimit::Delays, Some(spec.port), now, out);
-            }
-        }
         let change = self.ports[slot].transmit.stop();
         self.apply_transmit(slot, change, now, out);
     }

@@ -230,18 +230,20 @@ impl Receiver {
             return Ok(self.begin_stream(arrival, now));
         }
         let place = stream.place(arrival.sequence);
+        let silent = now.ms_since(stream.heard_at) >= LATCH_MOVES_AFTER_MS;
         let verdict = match place {
             Place::Ahead(sequence) => {
                 stream.advance(sequence);
                 Ok(sequence)
             }
+            // Nothing is so late: the sender has begun anew near where it was.
+            Place::Within { .. } if silent => return Ok(self.begin_stream(arrival, now)),
             Place::Within { back } if stream.seen >> back & 1 == 1 => Err(Discard::Duplicate),
             Place::Within { back } => {
                 stream.seen |= 1 << back;
                 Ok(stream.highest - u64::from(back))
             }
             Place::TooFarBack | Place::TooFarAhead => {
-                let silent = now.ms_since(stream.heard_at) >= LATCH_MOVES_AFTER_MS;
                 if silent || stream.confirms_restart(arrival.sequence) {
                     return Ok(self.begin_stream(arrival, now));
                 }

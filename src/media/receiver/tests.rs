@@ -169,3 +169,16 @@ fn in_any_time_a_port_gets_its_rate_and_one_second_more_at_most() {
         assert!(taken + 2 >= (rate + rate * now / 1_000).min(5_000) * 9 / 10 || rate < 2, "seed {seed}: {taken}");
     }
 }
+
+#[test]
+fn a_sender_that_begins_anew_near_where_it_was_is_heard_from_its_first_packet() {
+    let mut receiver = latching();
+    for sequence in 100..150 {
+        hear(&mut receiver, 1, sequence, u64::from(sequence) * 20).unwrap();
+    }
+    assert_eq!(hear(&mut receiver, 1, 120, 3_010), Err(Discard::Duplicate), "a packet that came twice");
+    let again = hear(&mut receiver, 1, 100, 5_000).unwrap();
+    assert!(again.new_stream);
+    let next = hear(&mut receiver, 1, 101, 5_020).unwrap();
+    assert_eq!((next.new_stream, next.sequence), (false, again.sequence + 1));
+}
