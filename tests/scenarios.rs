@@ -31,7 +31,9 @@ fn every_scenario_goes_as_its_transcript_says() {
     for path in scripts.iter().filter(|path| only.as_ref().is_none_or(|name| path.ends_with(format!("{name}.txt")))) {
         let script = fs::read_to_string(path).expect("a scenario");
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        match worlds::script::run(&script) {
+        let of_two = script.lines().any(|line| line.starts_with("two sites"));
+        let run = if of_two { worlds::sites_script::run } else { worlds::script::run };
+        match run(&script) {
             Err(why) => writeln!(faults, "{name}: {why}").expect("a string takes all"),
             Ok(transcript) => {
                 let stored = path.with_extension("transcript");

@@ -8,7 +8,7 @@
 //!  the daemon daemon.rs control and shell    seat.rs one media thread
 //!  judges     reference.rs who may hear whom checkers/ one for each promise
 //!  the rest   world.rs clock and beat        run.rs a seed's life     geography.rs who there is   stamp.rs what is said
-//!             pair.rs two worlds and a line  script.rs the language of the scenarios
+//!             pair.rs two worlds and a line  script.rs, sites_script.rs the languages of the scenarios
 //! ```
 
 #![allow(dead_code, reason = "each test program uses its part of the world")]
@@ -26,6 +26,7 @@ pub mod reference;
 pub mod run;
 pub mod script;
 pub mod seat;
+pub mod sites_script;
 pub mod stamp;
 pub mod words;
 pub mod world;

@@ -458,7 +458,7 @@ impl Stage {
 }
 
 /// An event as a dispatcher reads it; what only machines need is left out.
-fn sentence(record: &Recorded) -> Option<String> {
+pub(super) fn sentence(record: &Recorded) -> Option<String> {
     Some(match &record.event {
         Event::IncidentOpened { title, host, .. } => format!("{host} opened {title:?}"),
         Event::Invited { agency, .. } => format!("{agency} is invited"),
@@ -556,7 +556,7 @@ fn target_name(target: &CutTarget) -> String {
     }
 }
 
-fn cut_target(who: &str, target: &str) -> CutTarget {
+pub(super) fn cut_target(who: &str, target: &str) -> CutTarget {
     if target == who || AGENCIES.iter().any(|(name, _)| *name == target) {
         CutTarget::Agency(geography::agency(target))
     } else {
