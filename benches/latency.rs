@@ -51,7 +51,7 @@ fn row(what: &str, mut ms: Vec<f64>) {
     println!("{what:<38} {p50:>7.2} {p99:>7.2} {worst:>9.2} {:>3}", ms.len());
 }
 
-/// The radios at both ends of a pair.
+/// The clients at both ends of a pair.
 struct Peers {
     police: UdpSocket,
     fire: UdpSocket,
@@ -77,7 +77,8 @@ fn configuration(peers: &[Peers]) -> String {
             writeln!(
                 text,
                 "[[talkgroup]]\nid = \"{group}-{at}\"\nagency = \"{agency}\"\n\
-                 [[gateway.rtp]]\nid = \"{group}-{at}-gw\"\ntalkgroup = \"{group}-{at}\"\nlocal = \"127.0.0.1:0\"\n\
+                 announce = \"off\"\n\
+                 [[gateway.rtp]]\nid = \"{group}-{at}-gw\"\ntalkgroup = \"{group}-{at}\"\nrole = \"client\"\nlocal = \"127.0.0.1:0\"\n\
                  peer = \"{peer}\"\ncodecs = [\"pcmu\"]"
             )
             .unwrap();
@@ -142,7 +143,8 @@ impl Voice {
     }
 }
 
-/// From the first packet of a burst to the same packet at the other agency's radio: floor decision, routes, relay.
+/// From the first packet of a burst to the same packet at the other agency's client: floor decision, routes, relay. A
+/// client's first packet is speech; a radio's waits until its key is certainly no click (`min_burst_ms`).
 fn first_syllables(stage: &Stage, peers: &[Peers]) {
     let inputs = inputs(stage);
     let mut voices: Vec<Voice> = (0..PAIRS).map(|at| Voice::new(at as u32 + 1)).collect();
@@ -169,7 +171,7 @@ fn drain(socket: &UdpSocket) {
     socket.set_nonblocking(false).unwrap();
 }
 
-/// Each pair's fire radio talks without end; police are cut, half of them while another holds the journal's file.
+/// Each pair's fire client talks without end; police are cut, half of them while another holds the journal's file.
 fn cuts(stage: &Stage, peers: &[Peers]) {
     let inputs = inputs(stage);
     let stop = Arc::new(AtomicBool::new(false));
