@@ -25,7 +25,7 @@ pub struct TokenTable {
 
 /// Tokens whose secrets have been read.
 #[derive(Clone, PartialEq)]
-pub struct Known(Vec<([u8; 32], Principal)>);
+pub struct Known(Vec<([u8; 32], Token)>);
 
 /// Wrong tokens of one source in one minute.
 #[derive(Clone, Copy)]
@@ -62,9 +62,8 @@ impl Known {
     pub fn read_what_can_be(tokens: &[Token]) -> (Self, Vec<String>) {
         let (mut known, mut faults) = (Vec::new(), Vec::new());
         for token in tokens {
-            let principal = Principal { user: token.user.clone(), agency: token.agency.clone(), role: token.role };
             match hash_of(&token.secret) {
-                Ok(hash) => known.push((hash, principal)),
+                Ok(hash) => known.push((hash, token.clone())),
                 Err(why) => faults.push(format!("token of {}: {why}", token.user)),
             }
         }
@@ -93,14 +92,13 @@ impl TokenTable {
         self.changed.subscribe()
     }
 
-    /// What other tokens would change, a line each.
-    pub fn differences(&self, new: &Known) -> Vec<String> {
+    /// What other tokens would change, a line each. Told from where the file says they are: no secret is read for it.
+    pub fn differences(&self, new: &[Token]) -> Vec<String> {
         let held = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let missing = |from: &Known, entry: &([u8; 32], Principal)| !from.0.contains(entry);
-        let gone =
-            held.0.iter().filter(|entry| missing(new, entry)).map(|(_, who)| format!("a token of {} ends", who.user));
-        let more = new.0.iter().filter(|entry| missing(&held, entry));
-        gone.chain(more.map(|(_, who)| format!("a token of {} begins", who.user))).collect()
+        let gone = held.0.iter().map(|(_, token)| token).filter(|token| !new.contains(token));
+        let more = new.iter().filter(|token| held.0.iter().all(|(_, held)| held != *token));
+        let gone = gone.map(|token| format!("a token of {} ends", token.user));
+        gone.chain(more.map(|token| format!("a token of {} begins", token.user))).collect()
     }
 
     /// Wrong and missing tokens so far.
@@ -119,9 +117,10 @@ impl TokenTable {
         let hash: [u8; 32] = Sha256::digest(token.trim().as_bytes()).into();
         // Every entry is compared, so that time tells nothing of which one was near.
         let mut found = None;
-        for (known, principal) in &self.known.read().unwrap_or_else(PoisonError::into_inner).0 {
+        for (known, token) in &self.known.read().unwrap_or_else(PoisonError::into_inner).0 {
             if bool::from(known.ct_eq(&hash)) {
-                found = Some(principal.clone());
+                let Token { user, agency, role, secret: _ } = token.clone();
+                found = Some(Principal { user, agency, role });
             }
         }
         // A right token passes whoever shares its address: behind a proxy one guesser must not lock out dispatchers.

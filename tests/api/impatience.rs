@@ -228,8 +228,10 @@ fn a_token_taken_out_of_the_file_ends_with_its_streams_and_the_others_go_on() {
     let text = std::fs::read_to_string(&file).unwrap();
     let digest = crate::digest(POLICE);
     assert!(text.contains(&digest));
-    // A secret that cannot be read refuses the file whole, and everything stays.
+    // A secret that cannot be read refuses the file whole, and everything stays. A plan opens nothing that a text names.
     let unreadable = text.replace(&format!("sha256 = \"{digest}\""), "file = \"/nowhere/token\"");
+    let plan = stage.post(ADMIN, "/api/v1/plan", &unreadable);
+    assert!(plan.status == 200 && !plan.text.contains("/nowhere"), "{plan:?}");
     std::fs::write(&file, unreadable).unwrap();
     let refused = stage.post(ADMIN, "/api/v1/reload", "");
     assert!(refused.status == 422 && refused.text.contains("/nowhere/token"), "{refused:?}");
