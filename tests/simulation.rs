@@ -15,7 +15,7 @@
 //! | 9 | a seed gives one world | this file | `Unseeded` |
 //! | 10 | what opens closes once | `bursts.rs` started, ended, finish; `sessions.rs` | `SwallowedEnd`, `EndedTwice` |
 //! | 11 | every frame is heard or missed with a cause, counts are true | `bursts.rs` judge | `DroppedFrames`, `SwallowedOutcome` |
-//! | 12 | an emergency outranks, its agency clears it | `bursts.rs` ended, `sessions.rs` restarted, cleared | `ForgottenEmergency`, `ForeignClearance` |
+//! | 12 | an emergency outranks, its agency clears it | `need.rs`, `bursts.rs` ended, `sessions.rs` restarted, cleared | `DroppedNeed`, `ForgottenEmergency`, `ForeignClearance` |
 //! | | a sequence number never repeats | `ears.rs` check_sequence | `RepeatedSequence` |
 //! | | no packet to an idle presence-keyed radio | `ears.rs` check_sound | `IdlePacket` |
 //! | | orders are what the events say | `membership.rs` compare | `DroppedLeave`, `WidenedAudience` |

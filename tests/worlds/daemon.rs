@@ -7,6 +7,8 @@ use crosspatch::dispatch::control::{Answer, Control, Input, Output, RequestId};
 use crosspatch::dispatch::{State, evolve};
 use crosspatch::domain::command::{Command, Principal};
 use crosspatch::domain::event::{Event, Recorded};
+use crosspatch::domain::floor::Denial;
+use crosspatch::domain::id::{LegId, PatchId};
 use crosspatch::domain::order::{Order, OrderBatch, RouteVersion};
 use crosspatch::domain::port::ShardId;
 use crosspatch::domain::refusal::Refusal;
@@ -86,6 +88,9 @@ impl World {
             self.note(&format!("{report:?}"));
         }
         self.bursts.reported(&report, &self.field, &self.must, self.now.mono, &mut self.findings);
+        if let Report::Denied { patch, leg, cause: Denial::Busy, .. } | Report::Queued { patch, leg, .. } = report {
+            self.turned_away(patch, leg);
+        }
         if let (Report::Applied { shard, version }, Some(daemon)) = (&report, &mut self.daemon) {
             daemon.applied.insert(*shard, *version);
             daemon.narrowings.retain_mut(|narrowing| {
@@ -95,6 +100,16 @@ impl World {
             self.settle_routes();
         }
         self.control(Input::Report(report));
+    }
+
+    /// Others hold the floor; whoever is in need does not wait for them.
+    fn turned_away(&mut self, patch: PatchId, leg: LegId) {
+        let port = self.daemon.as_ref().and_then(|daemon| daemon.shadows.iter().find_map(|shadow| shadow.port_of(leg)));
+        let ear = self.field.devices.iter().position(|device| Some(device.port) == port);
+        if let Some(ear) = ear {
+            let papers = self.papers();
+            self.bursts.turned_away(patch, ear, papers, &self.field, self.now.mono, &mut self.findings);
+        }
     }
 
     /// Does what the control loop wants done, in its order.

@@ -9,6 +9,7 @@ use crosspatch::domain::random::Entropy;
 use crosspatch::domain::report::Report;
 use crosspatch::domain::time::{MonoTime, Now};
 use crosspatch::wire::rtp::RtpPacket;
+use crosspatch::wire::trunk::{FRAME_BYTES_MAX, TrunkFrame};
 
 use super::checkers::Law;
 use super::field::{Device, Ear, Field};
@@ -69,6 +70,8 @@ faults! {
     ForgottenEmergency breaks Emergency;
     /// Somebody else's clearance is taken for the agency's.
     ForeignClearance breaks Emergency;
+    /// What one shard tells another of a burst does not say that its talker is in need.
+    DroppedNeed breaks Emergency;
     /// A sequence number is used again.
     RepeatedSequence breaks Sequence;
     /// A radio is sent sound while nobody talks.
@@ -147,6 +150,20 @@ impl Saboteur {
             Some(Fault::IdlePacket) => self.key_idly(packets, now),
             _ => {}
         }
+    }
+
+    /// What one shard tells another.
+    pub fn frame(&self, mut frame: Vec<u8>) -> Vec<u8> {
+        if !self.does(Fault::DroppedNeed) {
+            return frame;
+        }
+        let mut calm = vec![0; FRAME_BYTES_MAX];
+        let length = match TrunkFrame::parse(&frame) {
+            Ok(said) => TrunkFrame { emergency: false, ..said }.write(&mut calm),
+            Err(_) => return frame,
+        };
+        frame.copy_from_slice(&calm[..length.expect("what was read can be written")]);
+        frame
     }
 
     /// What a shard reports.

@@ -128,6 +128,8 @@ pub struct Over {
     pub done: bool,
     /// Flooded, moved, or over a path that loses: counts need not agree.
     pub disturbed: bool,
+    /// Its talker is in need.
+    pub emergency: bool,
 }
 
 impl Field {
@@ -243,7 +245,7 @@ impl Field {
         }
         let disturbed = merged || speaker.through.iter().any(|ear| !self.devices[*ear].path.is_clean());
         let through = speaker.through.clone();
-        let over = Over { through, began: now, frames: 0, done: false, disturbed };
+        let over = Over { through, began: now, frames: 0, done: false, disturbed, emergency };
         self.overs.insert((speaker.voice, speaker.over), over);
     }
 

@@ -10,6 +10,7 @@ use crosspatch::domain::event::{Event, Recorded};
 use crosspatch::domain::id::{AgencyId, EmergencyId, IncidentId, LinkId, PatchId, PatchName, TalkgroupId};
 use crosspatch::domain::incident::{Actor, Audience, CutTarget, Direction, PartyClass};
 use crosspatch::domain::port::PortRole;
+use crosspatch::domain::talker::Alias;
 
 use super::field::{Device, Ear};
 
@@ -23,7 +24,14 @@ pub struct Truth {
     pub ended: BTreeSet<LinkId>,
     pub cuts: BTreeSet<CutTarget>,
     pub unstaffed: BTreeSet<AgencyId>,
-    pub emergencies: BTreeMap<EmergencyId, (AgencyId, TalkgroupId)>,
+    pub emergencies: BTreeMap<EmergencyId, InNeed>,
+}
+
+/// Whose emergency is open; no name is whoever talks there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InNeed {
+    pub talkgroup: TalkgroupId,
+    pub talker: Alias,
 }
 
 /// An incident as its events tell it.
@@ -114,8 +122,8 @@ impl Truth {
     /// What an agency does outside any incident.
     fn learn_agency(&mut self, recorded: &Recorded) {
         match &recorded.event {
-            Event::EmergencyDeclared { emergency, agency, talkgroup, .. } => {
-                self.emergencies.insert(*emergency, (agency.clone(), talkgroup.clone()));
+            Event::EmergencyDeclared { emergency, talkgroup, talker, .. } => {
+                self.emergencies.insert(*emergency, InNeed { talkgroup: talkgroup.clone(), talker: *talker });
             }
             Event::EmergencyCleared { emergency, .. } => {
                 self.emergencies.remove(emergency);
@@ -134,6 +142,16 @@ impl Truth {
             }
             _ => {}
         }
+    }
+
+    /// The devices whose talkers have an open emergency, one bit each.
+    pub fn in_need(&self, devices: &[Device]) -> u32 {
+        let named = |device: &Device, open: &InNeed| {
+            let whoever = open.talker.is_empty() || open.talker == Alias::new(&device.spec.alias);
+            device.talkgroup == open.talkgroup && whoever
+        };
+        let needs = |device: &&Device| self.emergencies.values().any(|open| named(device, open));
+        devices.iter().enumerate().filter(|(_, device)| needs(device)).fold(0, |all, (ear, _)| all | 1 << ear)
     }
 
     /// May this ear hear, through this patch, what is said into that one? Law 1 on one page.

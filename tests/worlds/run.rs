@@ -226,6 +226,7 @@ fn cases(world: &World) -> Cases {
         ("lease expired", sessions.expired),
         ("emergency over restart", happened.emergencies_over_restart),
         ("pre-emption", bursts.pre_empted),
+        ("in need beside others", bursts.in_need_beside_others),
         ("overlap on a radio", radios_out_ranked),
         ("overlap on a mixing console", ears.overlaps),
         ("late grant", field.late_grants),

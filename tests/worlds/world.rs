@@ -14,6 +14,7 @@ use crosspatch::domain::time::{FRAME_MS, MonoTime, Now, WallTime};
 use crosspatch::wire::rtp::RtpPacket;
 
 use super::checkers::bursts::Bursts;
+use super::checkers::bursts::need::Papers;
 use super::checkers::ears::{Ears, Scene};
 use super::checkers::sessions::Sessions;
 use super::checkers::{Findings, Law};
@@ -63,6 +64,8 @@ pub struct World {
     /// Voices that each ear may be hearing, as of this breath.
     sounding: Vec<u32>,
     pub announced: BTreeMap<PortId, MonoTime>,
+    /// Whose emergencies are on paper, and were at the last looks.
+    papers: [Papers; 3],
     pub ears: Ears,
     pub bursts: Bursts,
     pub sessions: Sessions,
@@ -159,6 +162,7 @@ impl World {
             levelled_before: Reach::default(),
             sounding: Vec::new(),
             announced: BTreeMap::new(),
+            papers: [Papers::default(); 3],
             ears: Ears::default(),
             bursts: Bursts::default(),
             sessions: Sessions::default(),
@@ -309,6 +313,7 @@ impl World {
     /// A frame for another shard.
     fn cross(&mut self, from: ShardId, to: ShardId, frame: Vec<u8>) {
         self.mix(&frame);
+        let frame = self.saboteur.frame(frame);
         if let Some(path) = self.ring_path {
             self.rings.send((from, to, frame), path, self.now.mono, &mut self.entropy);
             return;
@@ -378,16 +383,35 @@ impl World {
         levelled
     }
 
+    /// Whose emergencies are on paper: in doubt for whoever was named at one of the last looks, beyond doubt for whoever
+    /// was named at all of them.
+    pub fn papers(&self) -> Papers {
+        self.papers.iter().fold(self.papers_now(), |all, then| Papers {
+            surely: all.surely & then.surely,
+            maybe: all.maybe | then.maybe,
+        })
+    }
+
+    fn papers_now(&self) -> Papers {
+        let (published, decided) =
+            (self.published.in_need(&self.field.devices), self.decided.in_need(&self.field.devices));
+        let told = if self.routes_settled() { u32::MAX } else { 0 };
+        Papers { surely: published & decided & told, maybe: published | decided }
+    }
+
     /// Once a beat: the checkers that look at the whole.
     fn watch(&mut self) {
         let now = self.now.mono;
         self.bursts.beat(&self.must);
+        let papers = self.papers();
+        self.bursts.stand_beside(papers, &self.field, now);
         self.bursts.judge(&self.field, &self.ears, now, &mut self.findings);
         if self.beats.is_multiple_of(50) {
             self.bursts.forget_lost(now);
             self.sessions.check_ends(now, &mut self.findings);
             self.check_agreement();
             self.lately = [self.may, self.lately[0], self.lately[1]];
+            self.papers = [self.papers_now(), self.papers[0], self.papers[1]];
         }
         if self.beats.is_multiple_of(200) {
             (self.levelled_before, self.levelled) = (self.levelled, self.levels());

@@ -1,6 +1,8 @@
 //! Bursts from their beginning to the last word on them: each has one end, each ear that was entitled to it has one
 //! outcome, and what the outcomes say is what the ears got (laws 10, 11, 12).
 
+pub mod need;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crosspatch::domain::floor::BurstEnd;
@@ -45,6 +47,8 @@ pub struct BurstCounts {
     pub moved_transmitter: u64,
     pub judged: u64,
     pub entitled: u64,
+    /// Bursts of the only talker in need, while others spoke.
+    pub in_need_beside_others: u64,
     /// Outcomes by cause, in the order of `MissCause::ALL`.
     pub missed: [u64; 12],
 }
@@ -85,6 +89,9 @@ struct Burst {
     in_parts: BTreeSet<Ear>,
     /// Since when what happened to shards makes exact counts pointless.
     disturbed: Option<MonoTime>,
+    /// Somebody else spoke meanwhile who may have been in need, or who was not.
+    beside_need: bool,
+    beside_others: bool,
 }
 
 struct Talk {
@@ -205,8 +212,22 @@ impl Bursts {
         let burst = self.open.entry(id).or_insert_with(|| {
             arrived.bursts += 1;
             let (talks, outcomes, in_parts) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-            let (silences, is_mix) = (0, false);
-            Burst { talker, voice, over, voices, silences, is_mix, emergency, talks, outcomes, in_parts, disturbed }
+            let (silences, is_mix, beside_need, beside_others) = (0, false, false, false);
+            Burst {
+                talker,
+                voice,
+                over,
+                voices,
+                silences,
+                is_mix,
+                emergency,
+                talks,
+                outcomes,
+                in_parts,
+                disturbed,
+                beside_need,
+                beside_others,
+            }
         });
         self.happened.bursts += u64::from(burst.talks.is_empty());
         // Its home patch and two patches of incidents.
@@ -298,14 +319,6 @@ impl Bursts {
         sounding
     }
 
-    /// Whether emergencies are being said that this ear must hear.
-    pub fn emergency_at(&self, ear: Ear) -> Option<Voice> {
-        let open = |burst: &&Burst| {
-            burst.emergency && burst.talks.values().any(|talk| talk.ended.is_none() && talk.must >> ear & 1 == 1)
-        };
-        self.open.values().find(open).map(|burst| burst.voice)
-    }
-
     /// Whether somebody holds a floor right now.
     pub fn is_talked(&self) -> bool {
         self.open.values().any(|burst| burst.talks.values().any(|talk| talk.ended.is_none()))
@@ -355,6 +368,7 @@ impl Bursts {
             }
             self.judge_outcomes(id, &burst, field, now, found);
             self.judge_counts(id, &burst, field, ears, now, found);
+            self.judge_need(id, &burst, field, now, found);
         }
     }
 

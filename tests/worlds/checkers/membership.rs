@@ -53,6 +53,11 @@ impl Shadow {
         }
     }
 
+    /// The port of a leg.
+    pub fn port_of(&self, leg: LegId) -> Option<PortId> {
+        self.legs.get(&leg).map(|spec| spec.port)
+    }
+
     /// Who may hear whom by these orders, judged by the rule of [`LegSpec`], for listeners whose port is here.
     fn lets(&self, patch: PatchId, talker: &Device, ear: &Device) -> bool {
         let of = |device: &Device| {
