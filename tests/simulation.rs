@@ -4,7 +4,7 @@
 //!
 //! | law | what it promises | checker | faults that it catches |
 //! |---|---|---|---|
-//! | 1 | nobody hears a talkgroup without its owner's live grant | `ears.rs` accuse | `ForeignEar` |
+//! | 1 | nobody hears a talkgroup without its owner's live grant | `ears.rs` accuse, `sessions.rs` check_owner | `ForeignEar`, `ForeignYes` |
 //! | 2 | durable before given, instant when taken | `ears.rs` accuse, `daemon.rs` answered, publish | `ReplayAfterCut`, `AnswerBeforeApplied`, `CommitTooSoon` |
 //! | 3 | what a port hears is never sent on | `ears.rs` check_stamp | `NoSharedChannel` |
 //! | 4 | once, through one transmitter, never its own | `ears.rs` check_stamp, check_group | `TwiceDelivered`, `TwoTransmitters` |
@@ -18,7 +18,7 @@
 //! | 12 | an emergency outranks, its agency clears it | `need.rs`, `bursts.rs` ended, `sessions.rs` restarted, cleared | `DroppedNeed`, `ForgottenEmergency`, `ForeignClearance` |
 //! | | a sequence number never repeats | `ears.rs` check_sequence | `RepeatedSequence` |
 //! | | no packet to an idle presence-keyed radio | `ears.rs` check_sound | `IdlePacket` |
-//! | | orders are what the events say | `membership.rs` compare | `DroppedLeave`, `WidenedAudience` |
+//! | | orders are what the events say | `membership.rs` compare | `DroppedPort`, `DroppedLeave`, `WidenedAudience` |
 //! | | the journal leads to the state | `daemon.rs` check_replay | `SkippedRecord` |
 
 #![allow(

@@ -47,6 +47,16 @@ fn world() -> Configuration {
     configured
 }
 
+/// Whose a talkgroup is by the names of this world.
+fn owner_of(talkgroup: &TalkgroupId) -> AgencyId {
+    let owner = match &talkgroup.as_str()[..3] {
+        "pd-" => "police",
+        "fd-" => "fire",
+        _ => "ems",
+    };
+    agency(owner)
+}
+
 struct Dice(Entropy);
 
 impl Dice {
@@ -178,13 +188,14 @@ impl Ledger {
                 self.exercise.insert(*incident, *exercise);
             }
             Event::Linked { terms, incident, .. } => {
-                let owner = terms.talkgroup.as_str();
+                let owner = owner_of(&terms.talkgroup);
                 let said_by = match &recorded.actor {
                     Actor::User { agency, .. } => agency.clone().unwrap(),
                     Actor::Agreement(_) => agency("ems"),
-                    other => panic!("{other:?} linked {owner}"),
+                    other => panic!("{other:?} linked {}", terms.talkgroup),
                 };
-                assert_eq!(terms.grant.issuer, said_by, "a talkgroup was linked by somebody else");
+                assert_eq!(said_by, owner, "{} was linked by somebody else", terms.talkgroup);
+                assert_eq!(terms.grant.issuer, owner, "the grant of {} names somebody else", terms.talkgroup);
                 let others = self.grants.values().filter(|(t, _, i)| *t == terms.talkgroup && i != incident);
                 let mut in_others = 0;
                 for (_, _, other) in others {
@@ -198,9 +209,9 @@ impl Ledger {
                 assert!(before.is_none());
             }
             Event::Admitted { link, agencies, classes, .. } => {
-                let (_, grant, _) = self.grants.get_mut(link).unwrap();
+                let (talkgroup, grant, _) = self.grants.get_mut(link).unwrap();
                 let Actor::User { agency, .. } = &recorded.actor else { panic!() };
-                assert_eq!(agency.as_ref(), Some(&grant.issuer), "an audience was widened by somebody else");
+                assert_eq!(agency.as_ref(), Some(&owner_of(talkgroup)), "an audience was widened by somebody else");
                 grant.audience.agencies.extend(agencies.iter().cloned());
                 grant.audience.classes.extend(classes.iter().copied());
             }

@@ -2,6 +2,7 @@
 //! stands in the world's own shell; no core knows of it.
 
 use crosspatch::domain::event::{Event, Recorded};
+use crosspatch::domain::id::PortId;
 use crosspatch::domain::incident::Actor;
 use crosspatch::domain::order::{LegSpec, Order, OrderBatch};
 use crosspatch::domain::port::{Overlap, PortRole};
@@ -13,6 +14,7 @@ use crosspatch::wire::trunk::{FRAME_BYTES_MAX, TrunkFrame};
 
 use super::checkers::Law;
 use super::field::{Device, Ear, Field};
+use super::geography::{AGENCIES, agency, user};
 use super::reference::Reach;
 use super::seat::Sent;
 use super::stamp::{self, LIVE, Said, Stamp};
@@ -36,6 +38,8 @@ macro_rules! faults {
 faults! {
     /// A packet is also delivered to an ear that no grant reaches.
     ForeignEar breaks Sovereignty;
+    /// Another agency's yes is taken for the owner's.
+    ForeignYes breaks Sovereignty;
     /// A packet is delivered again seconds after its talkgroup was cut.
     ReplayAfterCut breaks InstantAndDurable;
     /// Media is said to have applied a cut that it has not seen.
@@ -78,6 +82,8 @@ faults! {
     IdlePacket breaks Unkeyed;
     /// One leave does not reach its shard.
     DroppedLeave breaks Membership;
+    /// One port is never opened.
+    DroppedPort breaks Membership;
     /// A join loses its audience on the way.
     WidenedAudience breaks Membership;
     /// One record is not read at a replay.
@@ -92,12 +98,13 @@ pub struct Saboteur {
     cut_at: Option<MonoTime>,
     wall_at_start: Now,
     last_packet: Option<Sent>,
+    forgotten: Option<PortId>,
 }
 
 impl Saboteur {
     pub fn new(fault: Option<Fault>, seed: u64, now: Now) -> Self {
         let entropy = Entropy::new(seed ^ 0xfa17);
-        Self { fault, entropy, kept: None, cut_at: None, wall_at_start: now, last_packet: None }
+        Self { fault, entropy, kept: None, cut_at: None, wall_at_start: now, last_packet: None, forgotten: None }
     }
 
     pub fn does(&self, fault: Fault) -> bool {
@@ -111,6 +118,7 @@ impl Saboteur {
         }
         match self.fault {
             Some(Fault::DroppedLeave) => batch.orders.retain(|order| !matches!(order, Order::Leave(_))),
+            Some(Fault::DroppedPort) => self.forget_port(batch),
             Some(Fault::WidenedAudience) => batch.orders.iter_mut().for_each(widen),
             Some(Fault::NoSharedChannel) => batch.orders.iter_mut().for_each(unshare),
             _ => {}
@@ -185,6 +193,11 @@ impl Saboteur {
 
     /// What dispatch decided, as it is told.
     pub fn decisions(&self, records: &mut [Recorded]) {
+        if self.does(Fault::ForeignYes) {
+            let host = Actor::User { user: user("police"), agency: Some(agency(AGENCIES[0].0)) };
+            let linked = records.iter_mut().filter(|record| matches!(record.event, Event::Linked { .. }));
+            linked.for_each(|record| record.actor = host.clone());
+        }
         if self.does(Fault::ForeignClearance) {
             let cleared = records.iter_mut().filter(|record| matches!(record.event, Event::EmergencyCleared { .. }));
             cleared.for_each(|record| record.actor = Actor::Timer);
@@ -218,6 +231,23 @@ impl Saboteur {
         }
         let moved_ms = now.wall.0.saturating_sub(self.wall_at_start.wall.0).max(0) as u64;
         Now { mono: self.wall_at_start.mono.plus_ms(moved_ms), wall: now.wall }
+    }
+
+    /// The first port that is opened is not, whoever tells of it.
+    fn forget_port(&mut self, batch: &mut OrderBatch) {
+        let opened = batch.orders.iter().flat_map(|order| match order {
+            Order::OpenPort(spec) => std::slice::from_ref(spec),
+            Order::Only(table) => &table.ports,
+            _ => &[],
+        });
+        self.forgotten = self.forgotten.or(opened.map(|spec| spec.port).next());
+        let Some(forgotten) = self.forgotten else { return };
+        batch.orders.retain(|order| !matches!(order, Order::OpenPort(spec) if spec.port == forgotten));
+        for order in &mut batch.orders {
+            if let Order::Only(table) = order {
+                table.ports.retain(|spec| spec.port != forgotten);
+            }
+        }
     }
 
     fn deliver_abroad(&mut self, packets: &mut Vec<Sent>, devices: &[Device], allowed: &Reach) {

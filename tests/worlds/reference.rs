@@ -205,11 +205,13 @@ impl Truth {
     fn learn_link(&mut self, recorded: &Recorded) {
         match &recorded.event {
             Event::Linked { incident, patch, terms } if !self.ended.contains(&terms.link) => {
+                // Whoever issued it: what counts is whose it is.
+                let Some(spec) = self.configuration.talkgroups.get(&terms.talkgroup) else { return };
                 let link = Link {
                     incident: *incident,
                     patch: *patch,
                     talkgroup: terms.talkgroup.clone(),
-                    owner: terms.grant.issuer.clone(),
+                    owner: spec.agency.clone(),
                     owner_says: terms.direction,
                     host_says: Direction::Both,
                     audience: terms.grant.audience.clone(),

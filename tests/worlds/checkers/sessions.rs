@@ -1,8 +1,10 @@
-//! What the published events and the answers promise: leases that hold (law 7), journal before grant (law 2), things
-//! that end once (law 10), emergencies that only their agency clears (law 12). On the clock that cannot be stepped.
+//! What the published events and the answers promise: grants that are their owner's (law 1), leases that hold (law 7),
+//! things that end once (law 10), emergencies that only their agency clears (law 12). On the clock that cannot be
+//! stepped.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crosspatch::domain::configuration::{Answer, Configuration};
 use crosspatch::domain::event::{Alarm, Event, Recorded};
 use crosspatch::domain::id::{AgencyId, BurstId, EmergencyId, IncidentId, LinkId, PatchId, TalkgroupId};
 use crosspatch::domain::incident::{Actor, Audience, Lease, LinkTerms, PartyClass, UnlinkCause};
@@ -14,6 +16,8 @@ use super::{Findings, Law};
 /// Everything the events opened.
 #[derive(Default)]
 pub struct Sessions {
+    /// Who owns what, and what they have agreed in writing.
+    configuration: Configuration,
     leases: BTreeMap<LinkId, Term>,
     ended: BTreeSet<LinkId>,
     talks: BTreeSet<(BurstId, PatchId)>,
@@ -59,7 +63,9 @@ struct Term {
 impl Sessions {
     /// Dispatch decided this now; it may not be on disk yet.
     pub fn decided(&mut self, record: &Recorded, bursts: &Bursts, recent_ms: u64, now: MonoTime, found: &mut Findings) {
+        self.check_owner(record, now, found);
         match &record.event {
+            Event::ConfigurationAdopted { configuration } => self.configuration = (**configuration).clone(),
             Event::Linked { incident, patch, terms } => self.linked(*incident, *patch, terms, now, found),
             Event::Extended { link, lease, .. } => {
                 if let Some(term) = self.leases.get_mut(link) {
@@ -162,9 +168,40 @@ impl Sessions {
         self.emergencies.keys()
     }
 
+    /// Whatever is given of a talkgroup is given by its owner as configured: its dispatcher, or a paper that it signed.
+    fn check_owner(&self, record: &Recorded, now: MonoTime, found: &mut Findings) {
+        let (talkgroup, issuer) = match &record.event {
+            Event::Linked { terms, .. } => (&terms.talkgroup, Some(&terms.grant.issuer)),
+            Event::Admitted { link, .. } => match self.leases.get(link) {
+                Some(term) => (&term.talkgroup, None),
+                None => return,
+            },
+            _ => return,
+        };
+        let Some(spec) = self.configuration.talkgroups.get(talkgroup) else {
+            found.broken(Law::Sovereignty, now, || format!("{talkgroup} is given and nobody owns it"));
+            return;
+        };
+        let given = match &record.actor {
+            Actor::User { agency, .. } => agency.as_ref() == Some(&spec.agency),
+            Actor::Agreement(id) => self.configuration.agreements.get(id).is_some_and(|paper| {
+                paper.answer == Answer::Yes
+                    && paper.between.contains(&spec.agency)
+                    && paper.talkgroups.contains(talkgroup)
+                    && paper.end.is_none_or(|end| record.at.wall < end)
+            }),
+            Actor::Timer | Actor::Media | Actor::Recovery | Actor::Reload => false,
+        };
+        if !given || issuer.is_some_and(|issuer| *issuer != spec.agency) {
+            let what = || format!("{talkgroup} is {}'s, and {:?} said {:?}", spec.agency, record.actor, record.event);
+            found.broken(Law::Sovereignty, now, what);
+        }
+    }
+
     fn linked(&mut self, incident: IncidentId, patch: PatchId, terms: &LinkTerms, now: MonoTime, found: &mut Findings) {
         self.happened.links += 1;
-        let owner = terms.grant.issuer.clone();
+        let Some(spec) = self.configuration.talkgroups.get(&terms.talkgroup) else { return };
+        let owner = spec.agency.clone();
         self.count_consent(&terms.talkgroup, incident, terms.grant.shared_incidents);
         self.count_excluded(patch, &owner);
         // What an earlier link of it was used for is no use of this one.
