@@ -32,7 +32,7 @@ fn no_bytes_sent_as_a_command_break_the_reader() {
     for good in &corpus {
         assert!(fuzz::command(good), "a good command was refused: {}", String::from_utf8_lossy(good));
     }
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
+    let seed = mutate::seed();
     let mut mutator = mutate::Mutator::new(seed, corpus);
     let mut taken = 0;
     for round in 0..INPUTS {
@@ -72,7 +72,7 @@ fn no_session_of_commands_breaks_the_dispatch_core_or_its_replay() {
     let good = SESSION.join("\n").replace('$', incident);
     let most = fuzz::session(good.as_bytes()).len();
     assert!(most > 15, "the good session recorded only {most}");
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
+    let seed = mutate::seed();
     let mut mutator = mutate::Mutator::new(seed, vec![good.into_bytes()]);
     let mut lengths = std::collections::BTreeSet::new();
     for round in 0..SESSIONS {

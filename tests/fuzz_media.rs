@@ -55,7 +55,7 @@ fn no_script_breaks_a_shard() {
     corpus.push([&[3, 0, 8, 0][..], &[0x80, 201, 0, 1, 0, 0, 0, 7], &[7, 0, 0, 0]].concat());
     let relayed: u64 = corpus.iter().map(|script| run(script)).sum();
     assert!(relayed > 500, "good scripts relay only {relayed} packets");
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
+    let seed = mutate::seed();
     let mut mutator = mutate::Mutator::new(seed, corpus);
     let mut relayed = 0;
     for round in 0..SCRIPTS {

@@ -14,7 +14,7 @@ fn survives(target: fn(&[u8]) -> bool, inputs: u32, corpus: &[&str]) {
     for text in &corpus {
         assert!(target(text), "a valid text was refused: {}", text.escape_ascii());
     }
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
+    let seed = mutate::seed();
     let mut mutator = mutate::Mutator::new(seed, corpus);
     let mut accepted = 0;
     for round in 0..inputs {

@@ -26,7 +26,7 @@ fn survives(target: fn(&[u8]) -> bool, corpus: Vec<Vec<u8>>) {
     for packet in &corpus {
         assert!(target(packet), "a valid packet was refused: {packet:02x?}");
     }
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
+    let seed = mutate::seed();
     let mut mutator = mutate::Mutator::new(seed, corpus);
     let mut accepted = 0;
     for round in 0..INPUTS {

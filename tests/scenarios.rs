@@ -28,7 +28,9 @@ fn every_scenario_goes_as_its_transcript_says() {
     let only = std::env::var("SCENARIO").ok();
     let update = std::env::var_os("UPDATE").is_some();
     let mut faults = String::new();
-    for path in scripts.iter().filter(|path| only.as_ref().is_none_or(|name| path.ends_with(format!("{name}.txt")))) {
+    scripts.retain(|path| only.as_ref().is_none_or(|name| path.ends_with(format!("{name}.txt"))));
+    assert!(!scripts.is_empty(), "there is no scenario {only:?}");
+    for path in &scripts {
         let script = fs::read_to_string(path).expect("a scenario");
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let of_two = script.lines().any(|line| line.starts_with("two sites"));

@@ -2,6 +2,9 @@
 //!
 //! `./dev sim --seed 17` replays one; `--steps` lengthens it. `SEED=0..1024` replays many.
 //!
+//! Law 8 is about what the packet path does not do; worlds cannot see that, so its proofs and their faults stand
+//! elsewhere.
+//!
 //! | law | what it promises | checker | faults that it catches |
 //! |---|---|---|---|
 //! | 1 | nobody hears a talkgroup without its owner's live grant | `ears.rs` accuse, `sessions.rs` check_owner | `ForeignEar`, `ForeignYes` |
@@ -11,7 +14,7 @@
 //! | 5 | one talker's payload is untouched | `ears.rs` check_need | `TouchedPayload` |
 //! | 6 | one voice on a radio | `ears.rs` check_turns, check_sound | `SecondVoice` |
 //! | 7 | leases end, never in speech, by no clock step | `sessions.rs` unlinked, check_ends | `WallLease` |
-//! | 8 | queues stay under their limits | `world.rs` breathe_seat | `EndlessRing` |
+//! | 8 | media waits for nobody: no clock, lock, thread or allocation, queues under their limits | `tests/tidy.rs` cores_have_no_clock, `tests/no_alloc*.rs`, `world.rs` breathe_seat | `a_core_is_caught_reaching_for_the_world`, `the_counter_sees_an_allocation`, `EndlessRing` |
 //! | 9 | a seed gives one world | this file | `Unseeded` |
 //! | 10 | what opens closes once | `bursts.rs` started, ended, finish; `sessions.rs` | `SwallowedEnd`, `EndedTwice` |
 //! | 11 | every frame is heard or missed with a cause, counts are true | `bursts.rs` judge | `DroppedFrames`, `SwallowedOutcome` |
@@ -142,7 +145,9 @@ fn each_checker_catches_its_fault() {
     let only = std::env::var("FAULT").ok();
     let mut survivors = String::new();
     let mut broken = BTreeSet::new();
-    for fault in Fault::ALL.iter().filter(|fault| only.as_ref().is_none_or(|name| format!("{fault:?}") == *name)) {
+    let asked = |fault: &&Fault| only.as_ref().is_none_or(|name| format!("{fault:?}") == *name);
+    assert!(Fault::ALL.iter().any(|fault| asked(&fault)), "there is no fault {only:?}: {:?}", Fault::ALL);
+    for fault in Fault::ALL.iter().filter(asked) {
         match caught(*fault) {
             Ok(()) => {
                 broken.insert(fault.law());
@@ -237,10 +242,12 @@ fn show(cases: &Cases) -> String {
 fn asked(name: &str) -> Option<std::ops::Range<u64>> {
     let seed = std::env::var(name).ok()?;
     let number = |text: &str| text.parse::<u64>().expect("a seed is a number, or two with .. between them");
-    Some(match seed.split_once("..") {
+    let seeds = match seed.split_once("..") {
         Some((first, end)) => number(first)..number(end),
         None => number(&seed)..number(&seed) + 1,
-    })
+    };
+    assert!(!seeds.is_empty(), "{name}={seed} names no world");
+    Some(seeds)
 }
 
 /// 30 s of two sites.

@@ -105,7 +105,7 @@ fn nothing_is_left_undone_or_skipped() {
 
 #[test]
 fn the_map_shows_every_file() {
-    let Ok(map) = fs::read_to_string(package("ARCHITECTURE.md")) else { return };
+    let map = fs::read_to_string(package("ARCHITECTURE.md")).expect("a newcomer finds a file through the map");
     let shown = files_on_map(&map);
     assert_tidy(files("src"), |file| {
         let path = file.path.trim_start_matches("src/");
