@@ -17,9 +17,9 @@ use crosspatch::domain::time::MonoTime;
 
 use super::checkers::Law;
 use super::checkers::membership::{self, Shadow};
+use super::device::Transmitter;
 use super::dispatchers;
 use super::faults::Fault;
-use super::field::Transmitter;
 use super::reference::{Reach, Rows, Truth};
 use super::seat::Seat;
 use super::world::World;
@@ -407,7 +407,7 @@ impl World {
 
     fn count(&mut self, record: &Recorded) {
         if let Event::CutMade { .. } = &record.event {
-            let rising = |device: &super::field::Device| matches!(device.transmitter, Transmitter::Rising { .. });
+            let rising = |device: &super::device::Device| matches!(device.transmitter, Transmitter::Rising { .. });
             let held = self.bursts.is_talked() && self.field.devices.iter().any(rising);
             self.happened.cuts_during_hold += u64::from(held);
         }

@@ -13,7 +13,8 @@ use crosspatch::wire::rtp::RtpPacket;
 use crosspatch::wire::trunk::{FRAME_BYTES_MAX, TrunkFrame};
 
 use super::checkers::Law;
-use super::field::{Device, Ear, Field};
+use super::device::Device;
+use super::field::{Ear, Field};
 use super::geography::{AGENCIES, agency, user};
 use super::reference::Reach;
 use super::seat::Sent;

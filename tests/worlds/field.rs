@@ -5,15 +5,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use crosspatch::domain::audio::Format;
-use crosspatch::domain::configuration::{Configuration, GatewayKind, GatewayPort};
-use crosspatch::domain::id::{AgencyId, GatewayId, PortId, TalkgroupId};
+use crosspatch::domain::configuration::{Configuration, GatewayKind};
+use crosspatch::domain::id::{PortId, TalkgroupId};
 use crosspatch::domain::port::{GrantSign, PeerRule, PortRole, ReceiveKeying, TransmitKeying};
 use crosspatch::domain::random::Entropy;
 use crosspatch::domain::time::MonoTime;
-use crosspatch::wire::rtp::{RtpHeader, RtpPacket};
+use crosspatch::wire::rtp::RtpPacket;
 use crosspatch::wire::rtp_extension::{Elements, Keying};
 
+use super::device::{Device, Transmitter};
 use super::geography::{LINE, far_address};
 use super::network::{Network, Quality};
 use super::stamp::{self, FILLER, LIVE, OFF_AIR, Said, Stamp, TAIL, Voice};
@@ -54,52 +54,6 @@ pub struct FieldCounts {
     pub floods: u64,
     pub garbage: u64,
     pub off_air: u64,
-}
-
-/// The far end of one port.
-pub struct Device {
-    pub gateway: GatewayId,
-    pub port: PortId,
-    pub agency: AgencyId,
-    pub talkgroup: TalkgroupId,
-    pub spec: GatewayPort,
-    pub address: SocketAddr,
-    /// Another site's daemon is at the far end, and nobody speaks here.
-    pub is_line: bool,
-    /// May send from elsewhere after a silence.
-    pub moves: bool,
-    pub path: Quality,
-    pub transmitter: Transmitter,
-    ssrc: u32,
-    sequence: u16,
-    timestamp: u32,
-    marked: bool,
-    keyed: bool,
-    sent_at: MonoTime,
-    /// What it heard off the air and sends in at the next beat.
-    off_air: VecDeque<Stamp>,
-    /// Beats of noise or release still to send.
-    after: VecDeque<u8>,
-    last: Stamp,
-    flood: u8,
-}
-
-/// What a device does with what it is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transmitter {
-    Off,
-    /// Keyed, and not on the air before this.
-    Rising {
-        at: MonoTime,
-        denied: bool,
-    },
-    On {
-        heard_at: MonoTime,
-    },
-    /// Its trunk is busy.
-    Busy {
-        until: MonoTime,
-    },
 }
 
 /// Someone who speaks, through every radio of a talkgroup or through one device.
@@ -468,101 +422,6 @@ impl Field {
             }
         }
         true
-    }
-}
-
-impl Device {
-    /// What it is sent.
-    pub fn format(&self) -> Format {
-        self.spec.payloads[0].format
-    }
-
-    fn key(&mut self, keyed: bool, now: MonoTime, entropy: &mut Entropy, happened: &mut FieldCounts) {
-        match (self.transmitter, keyed) {
-            (Transmitter::Off, true) => {
-                let (wait_ms, denied) = match self.spec.transmit.grant {
-                    GrantSign::Immediate => (0, false),
-                    GrantSign::AfterMs(ms) => (u64::from(ms), false),
-                    GrantSign::Signalled => (entropy.below(900), entropy.percent(15)),
-                };
-                happened.late_grants += u64::from(wait_ms > 100 && !denied);
-                self.transmitter = if wait_ms == 0 && !denied {
-                    Transmitter::On { heard_at: now }
-                } else {
-                    Transmitter::Rising { at: now.plus_ms(wait_ms), denied }
-                };
-            }
-            (Transmitter::On { .. }, true) => self.transmitter = Transmitter::On { heard_at: now },
-            (Transmitter::On { .. } | Transmitter::Rising { .. }, false) => self.transmitter = Transmitter::Off,
-            (Transmitter::Off | Transmitter::Busy { .. }, false)
-            | (Transmitter::Rising { .. } | Transmitter::Busy { .. }, true) => {}
-        }
-    }
-
-    /// A sign without speech: the trunk's answer.
-    fn signal(
-        &mut self,
-        ear: Ear,
-        keying: Keying,
-        now: MonoTime,
-        network: &mut Network<Datagram>,
-        entropy: &mut Entropy,
-    ) {
-        let stamp = Stamp { air: FILLER, ..self.last };
-        self.put(ear, stamp, Some(keying), now, network, entropy);
-    }
-
-    fn send(
-        &mut self,
-        ear: Ear,
-        stamp: Stamp,
-        keyed: Option<bool>,
-        now: MonoTime,
-        network: &mut Network<Datagram>,
-        entropy: &mut Entropy,
-    ) {
-        let radio = self.spec.role == PortRole::Radio;
-        let keying = match (self.spec.receive.keying, keyed) {
-            (ReceiveKeying::Ext, Some(emergency)) => {
-                Some(Keying { ptt: !radio, cor: radio, emergency, ..Keying::default() })
-            }
-            (ReceiveKeying::Ext, None) => Some(Keying::default()),
-            (ReceiveKeying::Presence | ReceiveKeying::Event | ReceiveKeying::Vox, _) => None,
-        };
-        self.put(ear, stamp, keying, now, network, entropy);
-    }
-
-    fn put(
-        &mut self,
-        ear: Ear,
-        stamp: Stamp,
-        keying: Option<Keying>,
-        now: MonoTime,
-        network: &mut Network<Datagram>,
-        entropy: &mut Entropy,
-    ) {
-        let format = self.spec.payloads[0].format;
-        // RFC 3550 section 5.1: timestamps run on while nothing is sent.
-        let idle = now.ms_since(self.sent_at) / 20;
-        self.timestamp = self.timestamp.wrapping_add(format.ticks_per_packet().wrapping_mul(idle.max(1) as u32));
-        self.sequence = self.sequence.wrapping_add(1);
-        self.sent_at = now;
-        let header = RtpHeader {
-            payload_type: self.spec.payloads[0].number,
-            marker: !std::mem::replace(&mut self.marked, true),
-            sequence: self.sequence,
-            timestamp: self.timestamp,
-            ssrc: self.ssrc,
-        };
-        let mut elements = [0; 24];
-        let mut bytes = vec![0; 1500];
-        let length = Elements { keying, ..Elements::default() }
-            .write(&self.spec.extension, &mut elements)
-            .and_then(|used| header.write_packet(&elements[..used], &stamp::payload(format, stamp), &mut bytes))
-            .expect("a voice packet fits 1,500 bytes");
-        bytes.truncate(length);
-        let datagram = Datagram { to: ear, source: self.address, bytes, stamp: Some(stamp), control: false };
-        network.send(datagram, self.path, now, entropy);
     }
 }
 

@@ -3,7 +3,7 @@
 //! `tests/scenarios.rs`.
 //!
 //! ```text
-//!  people     dispatchers.rs commands        field.rs speech, radios, clients
+//!  people     dispatchers.rs commands        field.rs speech, device.rs radios, clients
 //!  between    journal.rs  network.rs         faults.rs sabotage
 //!  the daemon daemon.rs control and shell    seat.rs one media thread
 //!  judges     reference.rs who may hear whom checkers/ one for each promise
@@ -15,6 +15,7 @@
 
 pub mod checkers;
 pub mod daemon;
+pub mod device;
 pub mod dispatchers;
 pub mod faults;
 pub mod field;

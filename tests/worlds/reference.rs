@@ -12,7 +12,8 @@ use crosspatch::domain::incident::{Actor, Audience, CutTarget, Direction, PartyC
 use crosspatch::domain::port::PortRole;
 use crosspatch::domain::talker::Alias;
 
-use super::field::{Device, Ear};
+use super::device::Device;
+use super::field::Ear;
 
 /// What has been published.
 #[derive(Clone, Debug, Default, PartialEq)]

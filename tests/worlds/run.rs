@@ -193,7 +193,7 @@ fn finish(world: &mut World) {
 pub(super) fn close(world: &mut World) {
     world.bursts.finish(world.now.mono, &mut world.findings);
     let (devices, now) = (&world.field.devices, world.now.mono);
-    for device in devices.iter().filter(|device| device.transmitter != super::field::Transmitter::Off) {
+    for device in devices.iter().filter(|device| device.transmitter != super::device::Transmitter::Off) {
         let what = || format!("{} is still keyed: {:?}", device.gateway, device.transmitter);
         world.findings.broken(Law::Closes, now, what);
     }

@@ -13,7 +13,8 @@ use crosspatch::media::outbox::{Outbox, PacketKind};
 use crosspatch::media::shard::Shard;
 use crosspatch::media::slab::PortSlot;
 
-use super::field::{Datagram, Device, Ear};
+use super::device::Device;
+use super::field::{Datagram, Ear};
 
 /// A packet that has left for a device.
 #[derive(Clone, Debug)]

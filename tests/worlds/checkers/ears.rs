@@ -8,7 +8,8 @@ use crosspatch::domain::time::MonoTime;
 
 use super::bursts::SOMEBODY;
 use super::{Findings, Law};
-use crate::worlds::field::{Device, Ear, Field};
+use crate::worlds::device::Device;
+use crate::worlds::field::{Ear, Field};
 use crate::worlds::reference::Reach;
 use crate::worlds::stamp::{self, AMPLITUDE, LIVE, OFF_AIR, Said, Stamp, TAIL, VOICES_MAX, Voice};
 

@@ -7,7 +7,7 @@ use crosspatch::domain::id::{LegId, PatchId, PortId};
 use crosspatch::domain::order::{LegSpec, Order, PatchSpec, RouteTable};
 use crosspatch::domain::port::PortRole;
 
-use crate::worlds::field::Device;
+use crate::worlds::device::Device;
 use crate::worlds::reference::Rows;
 
 /// One shard's world as it was ordered.
