@@ -118,7 +118,7 @@ impl Start {
         let (told, tell) = pipe_with(flags).map_err(system("pipe"))?;
         let count = shard_count(&self.settings);
         let seeds: Vec<u64> = (0..=count).map(|_| seed()).collect::<Result<_, _>>()?;
-        let shards = media::start(count, &shard_limits(&self.settings), &seeds, &Arc::new(tell))
+        let shards = media::start(count, &shard_limits(&self.settings), recovered.report.node, &seeds, &Arc::new(tell))
             .map_err(system("media threads"))?;
         let stats: Vec<Arc<ShardStats>> = shards.iter().map(|shard| Arc::clone(&shard.stats)).collect();
         let parts = ControlParts {

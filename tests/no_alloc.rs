@@ -1,5 +1,5 @@
 //! The packet path and the tick allocate nothing after set-up: bursts that begin and end, relays, mixes, holds,
-//! trunk frames, votes, refusals.
+//! trunk frames, votes, refusals, reports.
 
 mod counting;
 mod media;
@@ -13,7 +13,8 @@ use crosspatch::domain::port::{GrantSign, PortSpec, ShardId, TransmitKeying};
 use crosspatch::domain::talker::Alias;
 use crosspatch::media::codec::{Encoder, PAYLOAD_BYTES_MAX};
 use crosspatch::media::limits::ShardLimits;
-use media::{Bench, leg, patch, phone, policy, port_id, radio};
+use crosspatch::wire::rtcp::{SenderReport, write_goodbye, write_sender_report};
+use media::{Bench, address_of, leg, patch, phone, policy, port_id, radio};
 
 fn ports() -> Vec<PortSpec> {
     let on_one = |port: PortSpec| PortSpec { home: ShardId(1), ..port };
@@ -49,6 +50,7 @@ fn nothing_is_allocated_between_set_up_and_the_end() {
     bench.order(ports.iter().take(5).map(|port| Order::Join(leg(2, port))));
     bench.order([Order::Emergency { port: port_id(3), talker: Alias::default(), open: true }]);
     let payloads: Vec<Vec<u8>> = ports.iter().map(tone).collect();
+    let reports = reports(bench.next_header(1).ssrc);
     let mut counted = 0;
     // Who talks in which second: alone, together, beyond the floor, copies of one voice, nobody.
     let turns: [&[usize]; 9] = [&[0], &[1, 2], &[0, 1, 3, 7], &[], &[4, 5, 6], &[8, 3], &[2, 0, 1, 3, 4], &[], &[7]];
@@ -60,6 +62,7 @@ fn nothing_is_allocated_between_set_up_and_the_end() {
                     counted += allocations(|| bench.talk_unflushed(number, &payloads[*talker]));
                 }
                 counted += pass(&mut bench);
+                counted += allocations(|| bench.report_unflushed(1, address_of(1), &reports[packet % 2]));
                 counted += allocations(|| bench.tick_unflushed());
                 counted += pass(&mut bench);
                 assert_eq!(counted, 0, "round {round}, {talkers:?}, packet {packet}");
@@ -83,6 +86,16 @@ fn pass(bench: &mut Bench) -> u64 {
             counted += allocations(|| bench.deliver(frame));
         }
     }
+}
+
+/// What a peer reports, and its goodbye.
+fn reports(ssrc: u32) -> [Vec<u8>; 2] {
+    let (mut report, mut goodbye) = (vec![0; 128], vec![0; 128]);
+    let length = write_sender_report(ssrc, &SenderReport::default(), None, "far", &mut report).expect("a report fits");
+    report.truncate(length);
+    let length = write_goodbye(ssrc, "far", &mut goodbye).expect("a goodbye fits");
+    goodbye.truncate(length);
+    [report, goodbye]
 }
 
 fn tone(port: &PortSpec) -> Vec<u8> {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crosspatch::domain::audio::Codec;
+use crosspatch::domain::id::NodeId;
 use crosspatch::domain::order::{LegSpec, Order, OrderBatch, RouteTable, RouteVersion};
 use crosspatch::domain::port::{PeerRule, PortSpec};
 use crosspatch::domain::report::Report;
@@ -28,7 +29,7 @@ impl Ours {
     /// A talker that sends from `talker`, and a phone for each listener.
     pub fn start(talker: SocketAddr, listeners: &[SocketAddr]) -> Self {
         let told = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap());
-        let mut links = media::start(1, &ShardLimits::default(), &[7], &told).unwrap();
+        let mut links = media::start(1, &ShardLimits::default(), NodeId(1), &[7], &told).unwrap();
         let link = links.pop().unwrap();
         let thread = Thread::named("media-0");
         thread.pin(MEASURED);

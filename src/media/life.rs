@@ -1,9 +1,12 @@
 //! Signs of life: RTCP reports that also keep the path open toward ports that must not get a packet outside a burst,
 //! and whether a port's peer lives. Everything at its own moment, seeded, so that no two ports report at once.
 
+use crate::domain::id::NodeId;
 use crate::domain::report::Report;
 use crate::domain::time::MonoTime;
-use crate::wire::rtcp::{NtpTime, Reception, SenderReport, write_goodbye, write_receiver_report, write_sender_report};
+use crate::wire::rtcp::{
+    NtpTime, Reception, RtcpSummary, SenderReport, write_goodbye, write_receiver_report, write_sender_report,
+};
 
 use super::outbox::{Carries, Outbox, PacketKind};
 use super::port::REPORT_EVERY_MS;
@@ -25,7 +28,7 @@ impl Shard {
     }
 
     fn send_rtcp(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
-        let open = &mut self.ports[port];
+        let (open, cname) = (&mut self.ports[port], &self.cname);
         let Some(to) = open.peer() else { return };
         let reception = open.receiver.report(now).map(|report| Reception {
             ssrc: report.ssrc,
@@ -47,9 +50,9 @@ impl Shard {
                     packets: totals.packets,
                     octets: totals.octets,
                 };
-                write_sender_report(totals.ssrc, &report, reception.as_ref(), CNAME, room)
+                write_sender_report(totals.ssrc, &report, reception.as_ref(), cname, room)
             } else {
-                write_receiver_report(totals.ssrc, reception.as_ref(), CNAME, room)
+                write_receiver_report(totals.ssrc, reception.as_ref(), cname, room)
             };
             written.unwrap_or(0)
         });
@@ -65,10 +68,20 @@ impl Shard {
         // Whoever never sent anything must not say that it stops (section 6.3.7).
         let Some(to) = open.peer().filter(|_| totals.packets > 0) else { return };
         let sent = out.push_packet(port, to, PacketKind::Rtcp, Carries::Nobody, |room| {
-            write_goodbye(totals.ssrc, CNAME, room).unwrap_or(0)
+            write_goodbye(totals.ssrc, &self.cname, room).unwrap_or(0)
         });
         if !sent {
             self.counters.limit(crate::domain::report::MediaLimit::Outbox);
+        }
+    }
+
+    /// The peer's stream has ended (RFC 3550 section 6.6): it is lost now and not after its silence, until it says
+    /// something again. Of a port that was never heard any stream of its peer's counts.
+    pub(super) fn take_goodbye(&mut self, port: PortSlot, packet: &[u8], now: MonoTime) {
+        let Some(open) = self.ports.get_mut(port) else { return };
+        let leaving = RtcpSummary::parse(packet, open.sender.ssrc()).ok().and_then(|summary| summary.leaving);
+        if leaving.is_some_and(|ssrc| open.receiver.ssrc().is_none_or(|heard| heard == ssrc)) {
+            open.left_at = Some(now);
         }
     }
 
@@ -77,7 +90,8 @@ impl Shard {
     fn tell_life(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
         let open = &mut self.ports[port];
         let heard = open.receiver.heard_at().is_some() || open.signed;
-        let alive = open.spec.silence_max_ms.map(|most_ms| now.ms_since(open.sign_at) < u64::from(most_ms));
+        let left = open.left_at.is_some_and(|at| at >= open.sign_at);
+        let alive = open.spec.silence_max_ms.map(|most_ms| !left && now.ms_since(open.sign_at) < u64::from(most_ms));
         let told = match (open.alive, alive) {
             (None | Some(false), Some(true)) if heard => Some(true),
             (None | Some(true), Some(false)) => Some(false),
@@ -93,5 +107,8 @@ impl Shard {
     }
 }
 
-/// The same for all ports of one daemon: its SSRCs differ.
-const CNAME: &str = "crosspatch";
+/// The name of all a daemon's streams: who receives those of several, as from one host, must not take them for one's.
+/// The identity is drawn when a journal begins, and kept (RFC 7022 section 4.2).
+pub(super) fn cname_of(node: NodeId) -> String {
+    format!("{:032x}", node.0)
+}

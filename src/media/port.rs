@@ -123,6 +123,8 @@ pub struct Port {
     pub sign_at: MonoTime,
     /// RTCP has come from it.
     pub signed: bool,
+    /// It said that it leaves.
+    pub left_at: Option<MonoTime>,
     /// What was last told of its life.
     pub alive: Option<bool>,
     /// Heard since its legs were opened.
@@ -171,6 +173,7 @@ impl Port {
             reported_packets: 0,
             sign_at: now,
             signed: false,
+            left_at: None,
             alive: None,
             proven: false,
             limit_told_at: None,

@@ -29,6 +29,7 @@ use super::group::Group;
 use super::hold::Hold;
 use super::index::BurstIndex;
 use super::jitter::JitterBuffer;
+use super::life::cname_of;
 use super::limits::ShardLimits;
 use super::orders::Cuts;
 use super::outbox::Outbox;
@@ -42,6 +43,8 @@ use super::watch::Watch;
 pub struct Shard {
     pub(super) id: ShardId,
     pub(super) node: NodeId,
+    /// One for all ports of a daemon, whose SSRCs differ, and no other daemon's (RFC 3550 section 6.5.1).
+    pub(super) cname: String,
     limits: ShardLimits,
     pub(super) counters: Counters,
     pub(super) entropy: Entropy,
@@ -77,6 +80,7 @@ impl Shard {
         Self {
             id,
             node: NodeId(0),
+            cname: cname_of(NodeId(0)),
             limits: limits.clone(),
             counters: Counters::default(),
             entropy: Entropy::new(seed),
@@ -106,10 +110,10 @@ impl Shard {
         }
     }
 
-    /// The same with the daemon's identity in its trunk frames.
+    /// The same with the daemon's identity in its trunk frames and reports.
     #[must_use]
     pub fn of_node(mut self, node: NodeId) -> Self {
-        self.node = node;
+        (self.node, self.cname) = (node, cname_of(node));
         self
     }
 
@@ -150,8 +154,9 @@ impl Shard {
 
     /// One RTCP packet that arrived at a port.
     pub fn handle_rtcp(&mut self, port: PortSlot, source: SocketAddr, packet: &[u8], now: MonoTime, out: &mut Outbox) {
-        if let Err(why) = self.take_rtcp(port, source, packet, now, out) {
-            self.counters.discard(why);
+        match self.take_rtcp(port, source, packet, now, out) {
+            Ok(()) => self.take_goodbye(port, packet, now),
+            Err(why) => self.counters.discard(why),
         }
     }
 

@@ -9,7 +9,7 @@ use crosspatch::api::tokens::{Known, TokenTable};
 use crosspatch::api::{self, Door, DoorCounters, Served};
 use crosspatch::config::{self, Settings};
 use crosspatch::domain::command::{Command, Principal, Role};
-use crosspatch::domain::id::UserId;
+use crosspatch::domain::id::{NodeId, UserId};
 use crosspatch::domain::refusal::Refusal;
 use crosspatch::io::control_link::ControlLink;
 use crosspatch::io::control_task::{self, ControlEnds, ControlParts};
@@ -73,7 +73,7 @@ impl Stage {
         let (store, recovered) = Store::open(&folder.path().join("data"), false).unwrap();
         let flags = rustix::pipe::PipeFlags::NONBLOCK | rustix::pipe::PipeFlags::CLOEXEC;
         let (told, tell) = rustix::pipe::pipe_with(flags).unwrap();
-        let shards = media::start(1, &ShardLimits::default(), &[1, 2], &Arc::new(tell)).unwrap();
+        let shards = media::start(1, &ShardLimits::default(), NodeId(1), &[1, 2], &Arc::new(tell)).unwrap();
         let stats = shards.iter().map(|shard| Arc::clone(&shard.stats)).collect();
         let media_ports = settings.media_ports;
         let parts = ControlParts { store, state: recovered.state, shards, told, media_ports, seed: 3 };

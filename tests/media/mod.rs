@@ -41,7 +41,7 @@ pub struct Bench {
     pub now: MonoTime,
     pub reports: Vec<Report>,
     heard: BTreeMap<u128, Vec<Arrived>>,
-    rtcp: BTreeMap<u128, usize>,
+    rtcp: BTreeMap<u128, Vec<(MonoTime, Vec<u8>)>>,
     rings: VecDeque<(ShardId, ShardId, Vec<u8>)>,
     ports: BTreeMap<u128, (ShardId, SocketAddr)>,
     talkers: BTreeMap<u128, Talker>,
@@ -347,7 +347,7 @@ impl Bench {
             });
             let Some((number, _)) = number else { continue };
             if departure.kind == PacketKind::Rtcp {
-                *self.rtcp.entry(*number).or_default() += 1;
+                self.rtcp.entry(*number).or_default().push((self.now, departure.bytes.to_vec()));
                 continue;
             }
             let packet = RtpPacket::parse(departure.bytes).expect("we send RTP");
@@ -380,8 +380,16 @@ impl Bench {
         self.heard(port).iter().map(|packet| packet.payload[0]).collect()
     }
 
-    pub fn rtcp_packets(&self, port: u128) -> usize {
-        self.rtcp.get(&port).copied().unwrap_or(0)
+    /// Every report that a port was sent, and when.
+    pub fn reports_to(&self, port: u128) -> &[(MonoTime, Vec<u8>)] {
+        self.rtcp.get(&port).map_or(&[], Vec::as_slice)
+    }
+
+    /// RTCP from wherever; not flushed.
+    pub fn report_unflushed(&mut self, port: u128, from: SocketAddr, packet: &[u8]) {
+        let shard = usize::from(self.ports[&port].0.0);
+        let slot = self.shards[shard].slot_of(PortId(port)).expect("an open port");
+        self.shards[shard].handle_rtcp(slot, from, packet, self.now, &mut self.outs[shard]);
     }
 
     pub fn forget(&mut self) {

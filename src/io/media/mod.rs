@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::domain::id::PortId;
+use crate::domain::id::{NodeId, PortId};
 use crate::domain::order::OrderBatch;
 use crate::domain::port::ShardId;
 use crate::domain::report::Report;
@@ -67,8 +67,14 @@ const ORDERS_IN_FLIGHT: usize = 1024;
 /// Reports in flight from one thread; what does not fit is counted as lost.
 const REPORTS_IN_FLIGHT: usize = 65_536;
 
-/// Starts `count` media threads. The pipe `told` is written whenever one of them has something to report.
-pub fn start(count: u8, limits: &ShardLimits, seeds: &[u64], told: &Arc<OwnedFd>) -> io::Result<Vec<ShardLink>> {
+/// Starts `count` media threads of this daemon. The pipe `told` is written whenever one of them has something to report.
+pub fn start(
+    count: u8,
+    limits: &ShardLimits,
+    node: NodeId,
+    seeds: &[u64],
+    told: &Arc<OwnedFd>,
+) -> io::Result<Vec<ShardLink>> {
     let mut wakes = Vec::new();
     for _ in 0..count {
         wakes.push(Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?));
@@ -103,7 +109,7 @@ pub fn start(count: u8, limits: &ShardLimits, seeds: &[u64], told: &Arc<OwnedFd>
         let limits = limits.clone();
         let seed = seeds.get(at).copied().unwrap_or(at as u64);
         let thread = std::thread::Builder::new().name(format!("media-{at}")).spawn(move || {
-            match MediaThread::new(shard, limits, seed, ends) {
+            match MediaThread::new(shard, limits, node, seed, ends) {
                 Ok(thread) => thread.run(),
                 Err(fault) => tracing::error!(%fault, shard = shard.0, "a media thread could not start"),
             }

@@ -15,6 +15,7 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
+use crate::domain::id::NodeId;
 use crate::domain::order::{Order, OrderBatch, RouteTable, RouteVersion};
 use crate::domain::port::ShardId;
 use crate::domain::report::Report;
@@ -47,6 +48,7 @@ pub(super) struct Ends {
 pub(super) struct MediaThread {
     id: ShardId,
     limits: ShardLimits,
+    node: NodeId,
     seed: u64,
     shard: Shard,
     out: Outbox,
@@ -76,7 +78,7 @@ const TICKS_AT_ONCE: u64 = 5;
 const PUBLISH_EVERY: u64 = 25;
 
 impl MediaThread {
-    pub fn new(id: ShardId, limits: ShardLimits, seed: u64, ends: Ends) -> io::Result<Self> {
+    pub fn new(id: ShardId, limits: ShardLimits, node: NodeId, seed: u64, ends: Ends) -> io::Result<Self> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         let due = clock::mono().plus_ms(FRAME_MS);
@@ -84,13 +86,14 @@ impl MediaThread {
         timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &beat)?;
         epoll::add(&poll, ends.wake.as_fd(), epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
         epoll::add(&poll, &timer, epoll::EventData::new_u64(TIMER), epoll::EventFlags::IN)?;
-        let shard = Shard::new(id, &limits, seed);
+        let shard = Shard::new(id, &limits, seed).of_node(node);
         let out = Outbox::new(&limits);
         let sockets = SocketTable::new(poll, limits.ports);
         let batch = ReceiveBatch::new();
         Ok(Self {
             id,
             limits,
+            node,
             seed,
             shard,
             out,
@@ -314,7 +317,7 @@ impl MediaThread {
     fn rebuild(&mut self) {
         add(&self.ends.stats.rebuilt, 1);
         self.seed = self.seed.wrapping_add(1);
-        self.shard = Shard::new(self.id, &self.limits, self.seed).instead_of(&self.shard);
+        self.shard = Shard::new(self.id, &self.limits, self.seed).of_node(self.node).instead_of(&self.shard);
         self.out = Outbox::new(&self.limits);
         self.applied = None;
         self.rebuilding = true;
