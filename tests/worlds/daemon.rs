@@ -193,8 +193,10 @@ impl World {
     fn order(&mut self, shard: ShardId, mut batch: OrderBatch) {
         self.saboteur.orders(&mut batch, self.now.mono);
         for order in &batch.orders {
-            if let Order::Announce { port, .. } = order {
-                self.announced.insert(*port, self.now.mono);
+            if let Order::Announce { port, notice } = order
+                && let Some(ear) = self.field.devices.iter().position(|device| device.port == *port)
+            {
+                self.notices.ordered(ear, *notice, self.now.mono);
             }
         }
         let Some(daemon) = &mut self.daemon else { return };

@@ -7,15 +7,18 @@ use std::net::SocketAddr;
 use crosspatch::domain::audio::Format;
 use crosspatch::domain::configuration::GatewayPort;
 use crosspatch::domain::id::{AgencyId, GatewayId, PortId, TalkgroupId};
-use crosspatch::domain::port::{GrantSign, PortRole, ReceiveKeying};
+use crosspatch::domain::port::{GrantSign, PayloadType, PortRole, ReceiveKeying};
 use crosspatch::domain::random::Entropy;
 use crosspatch::domain::time::MonoTime;
+use crosspatch::wire::rtcp::{NtpTime, SenderReport, write_receiver_report, write_sender_report};
 use crosspatch::wire::rtp::RtpHeader;
 use crosspatch::wire::rtp_extension::{Elements, Keying};
+use crosspatch::wire::telephone_event::TelephoneEvent;
 
 use super::field::{Datagram, Ear, FieldCounts};
+use super::ingredients::EVENTS;
 use super::network::{Network, Quality};
-use super::stamp::{self, FILLER, Stamp};
+use super::stamp::{self, FILLER, LIVE, Stamp};
 
 /// The far end of one port.
 pub struct Device {
@@ -43,6 +46,11 @@ pub struct Device {
     pub(super) after: VecDeque<u8>,
     pub(super) last: Stamp,
     pub(super) flood: u8,
+    /// Sends RTCP, and when next.
+    pub reports: bool,
+    pub(super) report_at: MonoTime,
+    /// Packets and their payload bytes.
+    pub(super) sent: (u32, u32),
 }
 
 /// What a device does with what it is sent.
@@ -114,6 +122,9 @@ impl Device {
         entropy: &mut Entropy,
     ) {
         let radio = self.spec.role == PortRole::Radio;
+        if self.spec.receive.keying == ReceiveKeying::Event && stamp.air == LIVE && stamp.frame == 0 {
+            self.press(ear, '*', now, network, entropy);
+        }
         let keying = match (self.spec.receive.keying, keyed) {
             (ReceiveKeying::Ext, Some(emergency)) => {
                 Some(Keying { ptt: !radio, cor: radio, emergency, ..Keying::default() })
@@ -124,9 +135,66 @@ impl Device {
         self.put(ear, stamp, keying, now, network, entropy);
     }
 
+    /// A telephone event, as some radio gateways tell of their keys.
+    pub(super) fn press(
+        &mut self,
+        ear: Ear,
+        digit: char,
+        now: MonoTime,
+        network: &mut Network<Datagram>,
+        entropy: &mut Entropy,
+    ) {
+        let event = TelephoneEvent::event_of(digit).expect("a key of a telephone");
+        let event = TelephoneEvent { event, end: true, volume: 10, duration: 160 };
+        let bytes = event.bytes().expect("a short event");
+        let stamp = Stamp { air: FILLER, ..self.last };
+        self.leave(ear, EVENTS, &bytes, stamp, None, now, network, entropy);
+    }
+
+    /// Now and then a report, as RFC 3550 section 6.2 wants it. Whether it sent one.
+    pub(super) fn report(
+        &mut self,
+        ear: Ear,
+        now: MonoTime,
+        network: &mut Network<Datagram>,
+        entropy: &mut Entropy,
+    ) -> bool {
+        if !self.reports || now < self.report_at {
+            return false;
+        }
+        self.report_at = now.plus_ms(2_500 + entropy.below(5_000));
+        let mut bytes = vec![0; 128];
+        let (packets, octets) = self.sent;
+        let report = SenderReport { ntp: NtpTime::of(now), rtp_timestamp: self.timestamp, packets, octets };
+        let length = match packets {
+            0 => write_receiver_report(self.ssrc, None, "far@world", &mut bytes),
+            _ => write_sender_report(self.ssrc, &report, None, "far@world", &mut bytes),
+        };
+        bytes.truncate(length.expect("a report fits"));
+        let datagram = Datagram { to: ear, source: self.address, bytes, stamp: None, control: true };
+        network.send(datagram, self.path, now, entropy);
+        true
+    }
+
     fn put(
         &mut self,
         ear: Ear,
+        stamp: Stamp,
+        keying: Option<Keying>,
+        now: MonoTime,
+        network: &mut Network<Datagram>,
+        entropy: &mut Entropy,
+    ) {
+        let PayloadType { number, format } = self.spec.payloads[0];
+        self.leave(ear, number, &stamp::payload(format, stamp), stamp, keying, now, network, entropy);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a packet's parts and the world")]
+    fn leave(
+        &mut self,
+        ear: Ear,
+        payload_type: u8,
+        payload: &[u8],
         stamp: Stamp,
         keying: Option<Keying>,
         now: MonoTime,
@@ -139,8 +207,9 @@ impl Device {
         self.timestamp = self.timestamp.wrapping_add(format.ticks_per_packet().wrapping_mul(idle.max(1) as u32));
         self.sequence = self.sequence.wrapping_add(1);
         self.sent_at = now;
+        self.sent = (self.sent.0.wrapping_add(1), self.sent.1.wrapping_add(payload.len() as u32));
         let header = RtpHeader {
-            payload_type: self.spec.payloads[0].number,
+            payload_type,
             marker: !std::mem::replace(&mut self.marked, true),
             sequence: self.sequence,
             timestamp: self.timestamp,
@@ -150,7 +219,7 @@ impl Device {
         let mut bytes = vec![0; 1500];
         let length = Elements { keying, ..Elements::default() }
             .write(&self.spec.extension, &mut elements)
-            .and_then(|used| header.write_packet(&elements[..used], &stamp::payload(format, stamp), &mut bytes))
+            .and_then(|used| header.write_packet(&elements[..used], payload, &mut bytes))
             .expect("a voice packet fits 1,500 bytes");
         bytes.truncate(length);
         let datagram = Datagram { to: ear, source: self.address, bytes, stamp: Some(stamp), control: false };

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
+use crosspatch::domain::audio::Codec;
 use crosspatch::domain::configuration::{Configuration, GatewayKind};
 use crosspatch::domain::id::{PortId, TalkgroupId};
 use crosspatch::domain::port::{GrantSign, PeerRule, PortRole, ReceiveKeying, TransmitKeying};
@@ -54,6 +55,12 @@ pub struct FieldCounts {
     pub floods: u64,
     pub garbage: u64,
     pub off_air: u64,
+    pub reports: u64,
+    /// Overs that began at a port that is keyed, spoken or levelled so.
+    pub by_event: u64,
+    pub by_loudness: u64,
+    pub in_g722: u64,
+    pub levelled: u64,
 }
 
 /// Someone who speaks, through every radio of a talkgroup or through one device.
@@ -118,6 +125,9 @@ impl Field {
                 after: VecDeque::new(),
                 last: Stamp { voice: 0, over: 0, frame: 0, air: LIVE },
                 flood: 0,
+                reports: false,
+                report_at: MonoTime(0),
+                sent: (0, 0),
             });
         }
         let speakers = speakers_of(&devices);
@@ -270,6 +280,16 @@ impl Field {
         }
     }
 
+    /// What became of a voice's present over, and of the one before, cannot be told.
+    pub fn disturb_over(&mut self, voice: Voice) {
+        let Some(over) = self.speakers.get(usize::from(voice)).map(|speaker| speaker.over) else { return };
+        for key in [(voice, over), (voice, over.wrapping_sub(1))] {
+            if let Some(over) = self.overs.get_mut(&key) {
+                over.disturbed = true;
+            }
+        }
+    }
+
     /// One frame's time: everybody who speaks says a frame, every device sends what it has.
     pub fn beat(&mut self, now: MonoTime, network: &mut Network<Datagram>, entropy: &mut Entropy) {
         for at in 0..self.speakers.len() {
@@ -289,6 +309,7 @@ impl Field {
                 self.say(ear, stamp, emergency, last, now, network, entropy);
             }
         }
+        self.report(now, network, entropy);
         for ear in 0..self.devices.len() {
             self.send_rest(ear, now, network, entropy);
             self.settle(ear, now, network, entropy);
@@ -311,6 +332,13 @@ impl Field {
         device.after.clear();
         device.keyed = true;
         device.last = stamp;
+        if stamp.frame == 0 {
+            let way = device.spec.receive.keying;
+            self.happened.by_event += u64::from(way == ReceiveKeying::Event);
+            self.happened.by_loudness += u64::from(way == ReceiveKeying::Vox);
+            self.happened.in_g722 += u64::from(device.format().codec == Codec::G722);
+            self.happened.levelled += u64::from(device.spec.level);
+        }
         device.send(ear, stamp, Some(emergency), now, network, entropy);
         if device.flood > 0
             && let Some(over) = self.overs.get_mut(&(stamp.voice, stamp.over))
@@ -324,9 +352,18 @@ impl Field {
         if last {
             device.after.extend((0..device.spec.receive.tail_ms / 20).map(|_| TAIL));
             self.happened.tails += u64::from(device.spec.receive.tail_ms > 0);
-            if device.spec.receive.keying == ReceiveKeying::Ext {
-                device.after.extend([FILLER; 3]);
+            match device.spec.receive.keying {
+                ReceiveKeying::Ext => device.after.extend([FILLER; 3]),
+                ReceiveKeying::Event => device.after.push_back(RELEASE),
+                ReceiveKeying::Presence | ReceiveKeying::Vox => {}
             }
+        }
+    }
+
+    /// RTCP of whoever sends it, also while nobody talks.
+    pub fn report(&mut self, now: MonoTime, network: &mut Network<Datagram>, entropy: &mut Entropy) {
+        for ear in 0..self.devices.len() {
+            self.happened.reports += u64::from(self.devices[ear].report(ear, now, network, entropy));
         }
     }
 
@@ -344,6 +381,11 @@ impl Field {
             return;
         }
         let Some(air) = device.after.pop_front() else { return };
+        if air == RELEASE {
+            device.press(ear, '#', now, network, entropy);
+            (device.keyed, device.marked) = (false, false);
+            return;
+        }
         let keyed = (air == TAIL).then_some(false);
         device.keyed = keyed.is_some();
         let stamp = Stamp { frame: device.last.frame.wrapping_add(1), air, ..device.last };
@@ -425,6 +467,8 @@ impl Field {
     }
 }
 
+/// What a device still has to send: the event of an open key.
+const RELEASE: u8 = 13;
 /// Whoever presses again so soon may go on in the same burst (ms).
 const MERGED_MS: u64 = 900;
 

@@ -421,7 +421,8 @@ impl Plan<'_> {
 /// What a short world can hear.
 const PORTS_MAX: u16 = 14;
 
-fn payload_number(codec: Codec) -> u8 {
+/// The payload type of each codec in these worlds.
+pub fn payload_number(codec: Codec) -> u8 {
     match codec {
         Codec::Pcmu => 0,
         Codec::Pcma => 8,

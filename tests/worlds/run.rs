@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
-use crosspatch::domain::floor::MissCause;
+use crosspatch::domain::floor::{FloorMode, MissCause};
 use crosspatch::domain::port::ShardId;
 
 use super::checkers::{Findings, Law};
@@ -38,6 +38,7 @@ impl AddAssign<&Cases> for Cases {
 pub fn live(seed: u64, steps: u64, fault: Option<Fault>) -> Life {
     let mut world = World::generate(seed, fault);
     world.trace = std::env::var_os("TRACE").is_some();
+    world.show_devices();
     open(&mut world);
     let mut phase = Phase::Busy { beats: 200 };
     for _ in 0..steps {
@@ -204,6 +205,7 @@ pub(super) fn close(world: &mut World) {
 fn cases(world: &World) -> Cases {
     let (happened, bursts, sessions) = (&world.happened, &world.bursts.happened, &world.sessions.happened);
     let (field, ears, journal) = (&world.field.happened, &world.ears.happened, &world.journal.happened);
+    let (policy, papers) = (&world.published.configuration.policy, world.published.configuration.agreements.values());
     let missed = |cause: MissCause| bursts.missed[cause as usize];
     let radios_out_ranked = missed(MissCause::OutRanked);
     Cases(BTreeMap::from([
@@ -235,6 +237,14 @@ fn cases(world: &World) -> Cases {
         ("stuck receiver", field.stuck),
         ("latch moved", field.moved),
         ("flood", field.floods),
+        ("notice", world.notices.heard),
+        ("report of a far end", field.reports),
+        ("keyed by an event", field.by_event),
+        ("keyed by loudness", field.by_loudness),
+        ("spoken in G.722", field.in_g722),
+        ("levelled microphone", field.levelled),
+        ("open floor", u64::from(policy.floor.mode == FloorMode::Open)),
+        ("agreement ended", papers.filter(|paper| paper.end.is_some_and(|end| end < world.now.wall)).count() as u64),
         ("trunk frame between shards", happened.trunk_frames),
         ("shards far apart", happened.shards_far_apart),
         ("bursts", bursts.bursts),

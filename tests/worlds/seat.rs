@@ -116,7 +116,7 @@ impl Seat {
     /// A new shard; nothing of the old one leaves. It waits for `Order::Only`.
     pub fn rebuild(&mut self) {
         self.seed = self.seed.wrapping_add(1);
-        self.shard = Shard::new(self.id, &self.limits, self.seed);
+        self.shard = Shard::new(self.id, &self.limits, self.seed).instead_of(&self.shard);
         self.out = Outbox::new(&self.limits);
         self.applied = None;
         self.rebuilding = true;

@@ -8,6 +8,8 @@
 use std::f64::consts::TAU;
 use std::sync::OnceLock;
 
+use audio_codec::Encoder;
+use audio_codec::g722::G722Encoder;
 use crosspatch::domain::audio::{Codec, Format};
 
 /// A talker of the world: a person, not a port; two gateways of one talkgroup may both bring the same voice.
@@ -65,7 +67,9 @@ pub fn payload(format: Format, stamp: Stamp) -> Vec<u8> {
     bytes
 }
 
-/// What arrived, as an ear that knows its own format takes it. `decoder` is the ear's own Opus decoder.
+/// What arrived, as an ear that knows its own format takes it. `decoder` is the ear's own Opus decoder. Of G.722
+/// only stamps are read: our encoder begins anew with each burst where the ear's decoder goes on, and until they meet
+/// it overshoots to full scale (known): what is heard there is like no voice.
 pub fn read(format: Format, bytes: &[u8], decoder: &mut Option<opus::Decoder>) -> Said {
     if format.codec == Codec::Opus && bytes == SILENCE {
         decode_opus(bytes, decoder); // what was heard before must not ring on in what comes next
@@ -99,7 +103,12 @@ pub fn carried(format: Format, bytes: &[u8]) -> Option<Stamp> {
 
 /// How loud one voice's tone is in some sound: its amplitude, [`AMPLITUDE`] when it is untouched.
 pub fn loudness(voice: Voice, sound: &[i16], rate_hz: u32) -> f64 {
-    let coefficient = 2.0 * (TAU * tone_hz(voice) / f64::from(rate_hz)).cos();
+    amplitude_at(tone_hz(voice), sound, rate_hz)
+}
+
+/// How much of one tone is in some sound.
+pub fn amplitude_at(tone_hz: f64, sound: &[i16], rate_hz: u32) -> f64 {
+    let coefficient = 2.0 * (TAU * tone_hz / f64::from(rate_hz)).cos();
     let (mut one, mut two) = (0.0, 0.0);
     for sample in sound {
         (one, two) = (f64::from(*sample) + coefficient * one - two, one);
@@ -129,7 +138,7 @@ pub fn rate_hz(format: Format) -> u32 {
 }
 
 /// 20 ms hold whole cycles of every tone, so tones do not disturb each other in a frame.
-fn tone_hz(voice: Voice) -> f64 {
+pub fn tone_hz(voice: Voice) -> f64 {
     400.0 + 150.0 * f64::from(voice % VOICES_MAX)
 }
 
@@ -170,7 +179,11 @@ fn stamp_of(format: Format, bytes: &[u8]) -> Option<Stamp> {
 fn put_nibble(format: Format, bytes: &mut [u8], at: usize, nibble: u8) {
     match format.codec {
         Codec::Pcmu => bytes[at] = 0xf0 | nibble,
-        Codec::Pcma | Codec::G722 => bytes[at] = 0xd0 | nibble,
+        Codec::Pcma => bytes[at] = 0xd0 | nibble,
+        Codec::G722 => {
+            bytes[2 * at] = bytes[2 * at] & !3 | nibble >> 2;
+            bytes[2 * at + 1] = bytes[2 * at + 1] & !3 | nibble & 3;
+        }
         Codec::L16 => bytes[2 * at..2 * at + 2].copy_from_slice(&[0, nibble]),
         Codec::Opus => {
             let start = bytes.len() - STAMP;
@@ -182,7 +195,8 @@ fn put_nibble(format: Format, bytes: &mut [u8], at: usize, nibble: u8) {
 fn nibble_at(format: Format, bytes: &[u8], at: usize) -> Option<u8> {
     let (byte, mark) = match format.codec {
         Codec::Pcmu => (bytes[at], 0xf0),
-        Codec::Pcma | Codec::G722 => (bytes[at], 0xd0),
+        Codec::Pcma => (bytes[at], 0xd0),
+        Codec::G722 => return Some((bytes[2 * at] & 3) << 2 | bytes[2 * at + 1] & 3),
         Codec::L16 if bytes[2 * at] == 0 => (bytes[2 * at + 1], 0),
         Codec::L16 => return None,
         Codec::Opus => (bytes[bytes.len() - STAMP + at], 0),
@@ -194,16 +208,18 @@ fn nibble_at(format: Format, bytes: &[u8], at: usize) -> Option<u8> {
 fn check_of(format: Format, bytes: &[u8]) -> u16 {
     let held = match format.codec {
         Codec::Opus => bytes.len() - 4..bytes.len(),
-        Codec::L16 => 2 * NIBBLES..2 * STAMP,
-        Codec::Pcmu | Codec::Pcma | Codec::G722 => NIBBLES..STAMP,
+        Codec::L16 | Codec::G722 => 2 * NIBBLES..2 * STAMP,
+        Codec::Pcmu | Codec::Pcma => NIBBLES..STAMP,
     };
-    let all = bytes[..held.start].iter().chain(&bytes[held.end..]);
-    let sum = all.fold(0x811c_9dc5_u32, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    // Of a byte of G.722 they take the two softest bits only.
+    let rest = if format.codec == Codec::G722 { !3 } else { 0 };
+    let all = bytes.iter().enumerate().map(|(at, byte)| if held.contains(&at) { byte & rest } else { *byte });
+    let sum = all.fold(0x811c_9dc5_u32, |sum, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     (sum >> 16 ^ sum) as u16
 }
 
 fn tone_frame(format: Format, voice: Voice) -> Vec<u8> {
-    static FRAMES: OnceLock<Vec<[Vec<u8>; 4]>> = OnceLock::new();
+    static FRAMES: OnceLock<Vec<[Vec<u8>; 5]>> = OnceLock::new();
     let frames = FRAMES.get_or_init(|| {
         (0..VOICES_MAX)
             .map(|voice| {
@@ -211,7 +227,7 @@ fn tone_frame(format: Format, voice: Voice) -> Vec<u8> {
                 let wide = tone(voice, 16_000).iter().flat_map(|sample| sample.to_be_bytes()).collect();
                 let mu = narrow.iter().map(|sample| nearest(*sample, ulaw)).collect();
                 let a = narrow.iter().map(|sample| nearest(*sample, alaw)).collect();
-                [mu, a, wide, opus_tone(voice)]
+                [mu, a, wide, opus_tone(voice), g722_tone(voice)]
             })
             .collect()
     });
@@ -221,7 +237,7 @@ fn tone_frame(format: Format, voice: Voice) -> Vec<u8> {
         Codec::Pcma => of_voice[1].clone(),
         Codec::L16 => of_voice[2].clone(),
         Codec::Opus => of_voice[3].clone(),
-        Codec::G722 => unreachable!("worlds have no G.722 ports"),
+        Codec::G722 => of_voice[4].clone(),
     }
 }
 
@@ -244,6 +260,16 @@ fn opus_tone(voice: Voice) -> Vec<u8> {
     packet.extend_from_slice(&coded[1..]);
     packet.extend_from_slice(&[0; STAMP]);
     packet
+}
+
+/// A frame of the tone in its steady state: a gateway's encoder runs on between overs. The stamp takes the two softest
+/// bits of some bytes; a decoder's predictors do not look at them (ITU-T G.722 section 1.4.4).
+fn g722_tone(voice: Voice) -> Vec<u8> {
+    let (mut encoder, sound, mut coded) = (G722Encoder::new(), tone(voice, 16_000), vec![0; 160]);
+    for _ in 0..10 {
+        encoder.encode_into(&sound, &mut coded).expect("20 ms of a tone can be encoded");
+    }
+    coded
 }
 
 fn decode_opus(bytes: &[u8], decoder: &mut Option<opus::Decoder>) -> Said {
@@ -282,7 +308,7 @@ fn alaw(byte: u8) -> i16 {
 mod tests {
     use super::*;
 
-    const FORMATS: [Codec; 4] = [Codec::Pcmu, Codec::Pcma, Codec::L16, Codec::Opus];
+    const FORMATS: [Codec; 5] = [Codec::Pcmu, Codec::Pcma, Codec::L16, Codec::Opus, Codec::G722];
 
     #[test]
     fn a_stamp_is_read_back_and_one_flipped_bit_destroys_it() {
@@ -302,7 +328,7 @@ mod tests {
 
     #[test]
     fn every_codec_carries_its_talkers_tone_and_no_others() {
-        for codec in FORMATS {
+        for codec in FORMATS.into_iter().filter(|codec| *codec != Codec::G722) {
             let format = Format::usual(codec);
             let mut decoder = None;
             let mut sound = Vec::new();

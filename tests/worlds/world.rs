@@ -6,7 +6,6 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crosspatch::dispatch::control::{Input, RequestId};
 use crosspatch::domain::event::Recorded;
-use crosspatch::domain::id::PortId;
 use crosspatch::domain::port::ShardId;
 use crosspatch::domain::random::Entropy;
 use crosspatch::domain::report::Report;
@@ -16,12 +15,14 @@ use crosspatch::wire::rtp::RtpPacket;
 use super::checkers::bursts::Bursts;
 use super::checkers::bursts::need::Papers;
 use super::checkers::ears::{Ears, Scene};
+use super::checkers::notices::{Notices, Verdict};
 use super::checkers::sessions::Sessions;
 use super::checkers::{Findings, Law};
 use super::daemon::{Daemon, Told};
 use super::faults::{Fault, Saboteur};
 use super::field::{Datagram, Field};
 use super::geography::Geography;
+use super::ingredients::Ingredients;
 use super::journal::Journal;
 use super::network::{Network, Quality};
 use super::reference::{Reach, Rows, Truth};
@@ -63,7 +64,7 @@ pub struct World {
     levelled_before: Reach,
     /// Voices that each ear may be hearing, as of this breath.
     sounding: Vec<u32>,
-    pub announced: BTreeMap<PortId, MonoTime>,
+    pub notices: Notices,
     /// Whose emergencies are on paper, and were at the last looks.
     papers: [Papers; 3],
     pub ears: Ears,
@@ -110,10 +111,13 @@ impl World {
     /// A world as its seed has it.
     pub fn generate(seed: u64, fault: Option<Fault>) -> Self {
         let mut entropy = Entropy::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xc705_5a7c);
-        let geography = Geography::draw(&mut entropy);
+        let mut geography = Geography::draw(&mut entropy);
+        let mut ingredients = Ingredients::of(seed);
+        ingredients.season(&mut geography, BEGAN);
         let clean = entropy.percent(50);
         let far_apart = geography.shards > 1 && entropy.percent(20);
         let mut world = Self::of(geography, seed, entropy, clean, fault);
+        ingredients.season_field(&mut world.field);
         if far_apart {
             world.ring_path = Some(Quality { delay_ms: 30, ..Quality::CLEAN });
             world.happened.shards_far_apart = 1;
@@ -134,7 +138,7 @@ impl World {
 
     pub fn of(geography: Geography, seed: u64, mut entropy: Entropy, clean: bool, fault: Option<Fault>) -> Self {
         let field = Field::new(&geography.configuration, &mut entropy, clean);
-        let now = Now { mono: MonoTime::from_millis(3_600_000), wall: WallTime(1_795_000_000_000) };
+        let now = Now { mono: MonoTime::from_millis(3_600_000), wall: BEGAN };
         Self {
             seed,
             now,
@@ -161,7 +165,7 @@ impl World {
             levelled: Reach::default(),
             levelled_before: Reach::default(),
             sounding: Vec::new(),
-            announced: BTreeMap::new(),
+            notices: Notices::default(),
             papers: [Papers::default(); 3],
             ears: Ears::default(),
             bursts: Bursts::default(),
@@ -178,6 +182,28 @@ impl World {
             happened: WorldCounts::default(),
             beats: 0,
             trace: false,
+        }
+    }
+
+    /// For people: who there is.
+    pub fn show_devices(&self) {
+        for device in self.field.devices.iter().filter(|_| self.trace) {
+            let (receive, transmit) = (device.spec.receive, device.spec.transmit);
+            let voice = self
+                .field
+                .speakers
+                .iter()
+                .find(|speaker| speaker.through.iter().any(|ear| self.field.devices[*ear].port == device.port));
+            println!(
+                "{} {:?} voice {:?} {:?} level {} trim {:?}\n    {receive:?}\n    {transmit:?}\n    {:?}",
+                device.gateway,
+                device.port,
+                voice.map(|speaker| speaker.voice),
+                device.format().codec,
+                device.spec.level,
+                device.spec.trim,
+                device.path,
+            );
         }
     }
 
@@ -216,6 +242,7 @@ impl World {
         let end = self.now.mono.plus_ms(ms);
         while self.now.mono < end {
             self.pass(step_ms);
+            self.field.report(self.now.mono, &mut self.network, &mut self.entropy);
             self.breathe(true);
             for input in self.journal.beat(self.now.mono) {
                 self.control(input);
@@ -223,6 +250,12 @@ impl World {
             self.control(Input::Tick);
             self.breathe(true);
             self.sessions.check_ends(self.now.mono, &mut self.findings);
+            // A tone keys transmitters, and others hear them.
+            let mut beats = RINGING_BEATS;
+            while beats > 0 && self.notices.rings(self.now.mono) {
+                self.beat();
+                beats -= 1;
+            }
         }
         self.watch();
     }
@@ -351,10 +384,6 @@ impl World {
         }
         let on_air = self.field.take(sent.ear, &packet, &said, self.now.mono, &mut self.entropy);
         let _ = on_air;
-        let announced = self.announced.get(&self.field.devices[sent.ear].port);
-        if announced.is_some_and(|at| self.now.mono.ms_since(*at) < ANNOUNCED_MS) {
-            return;
-        }
         let lately = self.lately.iter().fold(self.may, |all, reach| all.or(reach));
         let scene = Scene {
             now: self.now.mono,
@@ -366,7 +395,17 @@ impl World {
             levelled: &self.levelled.or(&self.levelled_before),
         };
         let (ssrc, sequence) = (packet.header.ssrc, packet.header.sequence);
-        self.ears.departed(sent.ear, ssrc, sequence, &said, &scene, &mut self.findings);
+        let rate_hz = stamp::rate_hz(self.field.devices[sent.ear].format());
+        let is_idle = self.sounding[sent.ear] == 0;
+        match self.notices.judge(sent.ear, &said, rate_hz, is_idle, self.now.mono) {
+            Verdict::Speech => self.ears.departed(sent.ear, ssrc, sequence, &said, &scene, &mut self.findings),
+            verdict => {
+                self.ears.check_sequence(sent.ear, ssrc, sequence, &scene, &mut self.findings);
+                if let Verdict::NoticeOr(voice) = verdict {
+                    self.field.disturb_over(voice);
+                }
+            }
+        }
     }
 
     /// Pairs between which a gain stands.
@@ -422,5 +461,7 @@ impl World {
     }
 }
 
-/// An announcement at a port's own edge is over by then (ms).
-const ANNOUNCED_MS: u64 = 3_000;
+/// More tones in a row than fit into this end in the middle (20 ms each).
+const RINGING_BEATS: u64 = 300;
+/// The date of every world.
+const BEGAN: WallTime = WallTime(1_795_000_000_000);

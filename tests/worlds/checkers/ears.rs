@@ -119,7 +119,8 @@ impl Ears {
         }
     }
 
-    fn check_sequence(&mut self, ear: Ear, ssrc: u32, sequence: u16, scene: &Scene<'_>, found: &mut Findings) {
+    /// No sequence number comes twice, whatever the packet is.
+    pub fn check_sequence(&mut self, ear: Ear, ssrc: u32, sequence: u16, scene: &Scene<'_>, found: &mut Findings) {
         let book = self.books.entry(ear).or_default();
         let seen = book.sequences.entry(ssrc).or_insert_with(|| vec![0; 1024].into_boxed_slice());
         let (word, bit) = (usize::from(sequence >> 6), 1 << (sequence & 63));
@@ -128,6 +129,9 @@ impl Ears {
             found.broken(Law::Sequence, scene.now, || format!("{device} got {sequence} of {ssrc:08x} again"));
         }
         seen[word] |= bit;
+        // What lies half a circle ahead belongs to the next round.
+        let ahead = sequence.wrapping_add(0x8000);
+        seen[usize::from(ahead >> 6)] &= !(1 << (ahead & 63));
     }
 
     /// One voice, untouched.
@@ -184,7 +188,9 @@ impl Ears {
         let mut voices = Vec::new();
         let loud = |voice: Voice| stamp::loudness(voice, sound, rate_hz);
         // A coder's smear is a part of whatever is loudest: where a stream changes its encoder, a tone overshoots.
-        let loudest = (0..VOICES_MAX).map(loud).fold(AMPLITUDE, f64::max);
+        let levelled = scene.field.devices.iter().any(|device| device.spec.level);
+        let least = if levelled { LEVELLED * AMPLITUDE } else { AMPLITUDE };
+        let loudest = (0..VOICES_MAX).map(loud).fold(least, f64::max);
         let sounds = sound.iter().any(|sample| sample.unsigned_abs() > 300);
         for speaker in scene.field.speakers.iter().filter(|speaker| speaker.over > 0) {
             let audible = sounds && loud(speaker.voice) > AUDIBLE * loudest;
@@ -290,6 +296,8 @@ impl Ears {
 
 /// A jitter buffer's worth of packets in which one voice ends and the next begins.
 const HAND_OVER: u8 = 7;
+/// A microphone that is levelled brings a loud tone down to half of this, at least.
+const LEVELLED: f64 = 0.4;
 /// A voice counts as heard above this part of its amplitude: gains of worlds are -6 dB at least, leaks stay below.
 const AUDIBLE: f64 = 0.25;
 /// A mix may hold what came in off the air so long ago (ms).

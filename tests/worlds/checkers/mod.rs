@@ -5,6 +5,7 @@ pub mod bursts;
 pub mod ears;
 pub mod joint;
 pub mod membership;
+pub mod notices;
 pub mod sessions;
 
 use std::collections::BTreeMap;
