@@ -120,8 +120,9 @@ impl<B: Copy + Eq> Sender<B> {
         Self {
             format,
             ssrc: entropy.next_u32(),
-            // One wrap up: no subtraction ever reaches below zero.
-            next_sequence: 0x1_0000 + entropy.below(0x1_0000),
+            // One wrap up: no subtraction ever reaches below zero. In the lower half, so that a packet lost at the
+            // beginning of an SRTP stream cannot be taken for one before a wrap (RFC 3711 section 3.3.1).
+            next_sequence: 0x1_0000 + entropy.below(0x8000),
             sent: 0,
             newest: None,
             encoder: None,
