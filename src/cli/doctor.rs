@@ -145,7 +145,7 @@ fn ports(settings: &Settings, configuration: &Configuration, held: bool, finding
     };
     look("http".to_owned(), settings.http, TcpListener::bind(settings.http).map(drop));
     for (id, gateway) in &configuration.gateways {
-        let GatewayKind::Rtp(rtp) = &gateway.kind;
+        let GatewayKind::Rtp(rtp) = &gateway.kind else { continue };
         look(id.to_string(), rtp.local, UdpSocket::bind(rtp.local).map(drop));
         if rtp.local.port() != 0 {
             look(format!("{id} RTCP"), above(rtp.local), UdpSocket::bind(above(rtp.local)).map(drop));

@@ -274,6 +274,9 @@ const fn life(life: Life) -> &'static str {
         Life::Alive => "alive",
         Life::Lost => "LOST",
         Life::Unsupervised => "unsupervised",
+        Life::InCall => "in a call",
+        Life::Registered => "registered",
+        Life::Away => "away",
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::domain::call::CallMedia;
 use crate::domain::configuration::Gateway;
 use crate::domain::id::{PortId, TalkgroupId};
 use crate::domain::port::PortRole;
@@ -21,14 +22,24 @@ pub struct Ears {
 
 impl Ears {
     /// Everybody who may hear a port's talker in this patch now. The talker's own talkgroup always does, at home.
-    pub fn of(state: &State, patch: &Patch, talker: PortId, talkgroup: &TalkgroupId) -> Self {
+    /// Phones only while they are in a call and do not hold it.
+    pub fn of(
+        state: &State,
+        calls: &BTreeMap<PortId, CallMedia>,
+        patch: &Patch,
+        talker: PortId,
+        talkgroup: &TalkgroupId,
+    ) -> Self {
         let mut ears = Self::default();
         let links: BTreeMap<&TalkgroupId, &Link> = patch.links.values().map(|link| (&link.talkgroup, link)).collect();
         let own = links.get(talkgroup).copied();
         let gateways = || state.configuration.gateways.iter().map(|(id, gateway)| (PortId::of_gateway(id), gateway));
         let is_radio = |gateway: &Gateway| gateway.port.role == PortRole::Radio;
         let talks_by_radio = gateways().any(|(port, gateway)| port == talker && is_radio(gateway));
-        for (port, gateway) in gateways().filter(|(port, _)| *port != talker) {
+        let is_there = |port: &PortId, gateway: &Gateway| {
+            !gateway.kind.comes_by_call() || calls.get(port).is_some_and(|call| call.hears)
+        };
+        for (port, gateway) in gateways().filter(|(port, gateway)| *port != talker && is_there(port, gateway)) {
             let radio = is_radio(gateway);
             let asked = if gateway.talkgroup == *talkgroup {
                 !(radio && talks_by_radio)

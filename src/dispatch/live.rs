@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
+use crate::domain::call::CallMedia;
 use crate::domain::configuration::Configuration;
 use crate::domain::event::Alarm;
 use crate::domain::floor::{BurstEnd, Denial};
@@ -28,6 +29,10 @@ pub struct Live {
     pub suspected: BTreeMap<Alarm, MonoTime>,
     /// Which port transmits for a talkgroup; none: no gateway is left.
     pub transmitting: BTreeMap<GroupId, Option<PortId>>,
+    /// Phones in a call, by port.
+    pub calls: BTreeMap<PortId, CallMedia>,
+    /// Phones that can be called.
+    pub registered: BTreeSet<GatewayId>,
     pub(super) gateway_by_port: BTreeMap<PortId, GatewayId>,
 }
 
@@ -101,6 +106,8 @@ impl Live {
         self.gateway_by_port = configuration.gateways.keys().map(|id| (PortId::of_gateway(id), id.clone())).collect();
         let known = &self.gateway_by_port;
         self.ports.retain(|port, _| known.contains_key(port));
+        self.calls.retain(|port, _| known.contains_key(port));
+        self.registered.retain(|phone| configuration.gateways.contains_key(phone));
         self.transmitting
             .retain(|group, _| configuration.talkgroups.keys().any(|t| GroupId::of_talkgroup(t) == *group));
     }

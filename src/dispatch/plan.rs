@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::domain::configuration::{
-    Agency, Agreement, Answer, Configuration, Gateway, GatewayKind, GatewayPort, OnLoop, OnLoss, Patchable, Policy,
+    Agency, Agreement, Answer, Configuration, Gateway, GatewayKind, GatewayPort, OnLoop, OnLoss, Patchable, Phone, Policy,
     RtpGateway, Talkgroup,
 };
 use crate::domain::event::{Event, Recorded};
@@ -194,8 +194,7 @@ fn keep_narrower(before: &Talkgroup, talkgroup: &mut Talkgroup) {
 /// Whether others can hear or speak through it who could not before: another peer, network or interface, another place,
 /// or another role, as a recorder stands behind a tick of its own.
 fn widens_gateway(before: &Gateway, after: &Gateway) -> bool {
-    let Gateway { agency, talkgroup, kind: GatewayKind::Rtp(new), port } = after;
-    let RtpGateway { local, peer, accept_open_network, rtcp_timeout_s: _ } = new;
+    let Gateway { agency, talkgroup, kind, port } = after;
     let GatewayPort {
         role,
         rf_channel: _,
@@ -209,10 +208,20 @@ fn widens_gateway(before: &Gateway, after: &Gateway) -> bool {
         alias: _,
         packets_per_second_max: _,
     } = port;
-    let GatewayKind::Rtp(old) = &before.kind;
     let moves = before.agency != *agency || before.talkgroup != *talkgroup || before.port.role != *role;
-    let opens = *accept_open_network && !old.accept_open_network;
-    moves || opens || old.peer != *peer || old.local.ip() != local.ip()
+    moves || widens_kind(&before.kind, kind)
+}
+
+fn widens_kind(before: &GatewayKind, after: &GatewayKind) -> bool {
+    match (before, after) {
+        (GatewayKind::Rtp(old), GatewayKind::Rtp(new)) => {
+            let RtpGateway { local, peer, accept_open_network, rtcp_timeout_s: _ } = new;
+            let opens = *accept_open_network && !old.accept_open_network;
+            opens || old.peer != *peer || old.local.ip() != local.ip()
+        }
+        (GatewayKind::Phone(Phone { talks: before }), GatewayKind::Phone(Phone { talks })) => *talks && !*before,
+        (GatewayKind::Rtp(_), GatewayKind::Phone(_)) | (GatewayKind::Phone(_), GatewayKind::Rtp(_)) => true,
+    }
 }
 
 /// What the house says to leases that their owners did not name: the shorter of both.

@@ -177,7 +177,7 @@ fn handle_start(state: &State, live: &mut Live, started: Started, at: Now) -> Ve
         talker,
         emergency,
         began: at,
-        asked: Ears::of(state, placed, port, &talkgroup),
+        asked: Ears::of(state, &live.calls, placed, port, &talkgroup),
         ended: None,
     };
     live.burst_mut(burst, at.mono).talks.insert(patch, talk);
@@ -196,7 +196,7 @@ fn handle_end(state: &State, live: &mut Live, burst: BurstId, patch: PatchId, en
     let (cause, duration_ms, at) = end;
     talk.ended = Some(TalkEnd { cause, duration_ms, at });
     if let Some((_, _, placed)) = state.find_patch(patch) {
-        talk.asked.join(Ears::of(state, placed, talk.port, &talk.talkgroup));
+        talk.asked.join(Ears::of(state, &live.calls, placed, talk.port, &talk.talkgroup));
     }
 }
 

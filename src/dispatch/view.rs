@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::audio::Gain;
-use crate::domain::configuration::{PathClass, Security};
+use crate::domain::configuration::{Gateway, PathClass, Security};
 use crate::domain::event::Alarm;
 use crate::domain::floor::{FloorPolicy, Priority};
 use crate::domain::id::{
@@ -66,7 +66,7 @@ pub struct TalkgroupView {
 pub struct GatewayView {
     pub gateway: GatewayId,
     pub path: PathClass,
-    /// `alive`, `lost`, or `unsupervised` if nothing can tell.
+    /// `alive`, `lost`, or `unsupervised` if nothing can tell; of a phone `in_call`, `registered` or `away`.
     pub life: Life,
     /// Addresses are shown to the owner only.
     #[schema(value_type = Option<String>)]
@@ -82,11 +82,17 @@ pub struct GatewayView {
 
 /// Liveness by the kind's own sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Life {
     Alive,
     Lost,
     Unsupervised,
+    /// A phone in a call.
+    InCall,
+    /// A phone that can be called and is in no call.
+    Registered,
+    /// A phone that is not known to be anywhere.
+    Away,
 }
 
 /// An incident as its members see it.
@@ -289,7 +295,7 @@ fn talkgroup_view(
                 GatewayView {
                     gateway: gateway.clone(),
                     path: configured.kind.path_class(),
-                    life: life(facts),
+                    life: life(live, gateway, configured),
                     listens_on: bound.get(&port).copied().filter(|_| owns),
                     peer: facts.and_then(|facts| facts.latched).filter(|_| owns),
                     talking: live.talks(port),
@@ -301,8 +307,16 @@ fn talkgroup_view(
     }
 }
 
-fn life(facts: Option<&PortFacts>) -> Life {
-    match facts.and_then(|facts| facts.alive) {
+fn life(live: &Live, id: &GatewayId, gateway: &Gateway) -> Life {
+    let port = PortId::of_gateway(id);
+    if gateway.kind.comes_by_call() {
+        return match (live.calls.contains_key(&port), live.registered.contains(id)) {
+            (true, _) => Life::InCall,
+            (false, true) => Life::Registered,
+            (false, false) => Life::Away,
+        };
+    }
+    match live.ports.get(&port).and_then(|facts| facts.alive) {
         Some(true) => Life::Alive,
         Some(false) => Life::Lost,
         None => Life::Unsupervised,
@@ -403,10 +417,11 @@ pub fn phase(state: &State, live: &Live, link: &Link) -> LinkPhase {
         return LinkPhase::Isolated;
     }
     let gateways = state.configuration.gateways.iter().filter(|(_, gateway)| gateway.talkgroup == link.talkgroup);
-    let lives: Vec<Life> = gateways.map(|(id, _)| life(live.ports.get(&PortId::of_gateway(id)))).collect();
-    if lives.contains(&Life::Alive) {
+    let lives: Vec<Life> = gateways.map(|(id, gateway)| life(live, id, gateway)).collect();
+    if lives.contains(&Life::Alive) || lives.contains(&Life::InCall) {
         LinkPhase::Linked
-    } else if lives.contains(&Life::Unsupervised) {
+    } else if lives.contains(&Life::Unsupervised) || !lives.is_empty() && !lives.contains(&Life::Lost) {
+        // Phones come and go: that none is in a call is no loss.
         LinkPhase::Unsupervised
     } else {
         LinkPhase::Lost

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::call::CallMedia;
 use crate::domain::configuration::{Gateway, GatewayKind};
 use crate::domain::event::Alarm;
 use crate::domain::floor::{Denial, MissCause};
@@ -220,8 +221,8 @@ fn media_causes(state: &State, live: &Live, from: &TalkgroupId, to: &TalkgroupId
         lost_cause(id, facts, now, causes);
     }
     for (id, gateway) in &hearing {
-        let facts = live.ports.get(&PortId::of_gateway(id));
-        hearing_causes(id, gateway, facts, now, causes);
+        let port = PortId::of_gateway(id);
+        hearing_causes((id, gateway), live.calls.get(&port), live.ports.get(&port), now, causes);
     }
     // Silence alone is no fault: it explains only what nothing else does.
     if !talked && !talking.is_empty() {
@@ -237,9 +238,25 @@ fn lost_cause(id: &GatewayId, facts: &PortFacts, now: Now, causes: &mut Vec<Caus
 }
 
 /// Why this gateway does not send out what it should, as far as it is known.
-fn hearing_causes(id: &GatewayId, gateway: &Gateway, facts: Option<&PortFacts>, now: Now, causes: &mut Vec<Cause>) {
-    let GatewayKind::Rtp(rtp) = &gateway.kind;
-    let waits = matches!(rtp.peer, PeerRule::Latch(_)) && facts.is_none_or(|facts| facts.latched.is_none());
+fn hearing_causes(
+    (id, gateway): (&GatewayId, &Gateway),
+    call: Option<&CallMedia>,
+    facts: Option<&PortFacts>,
+    now: Now,
+    causes: &mut Vec<Cause>,
+) {
+    let latches = match &gateway.kind {
+        GatewayKind::Rtp(rtp) => matches!(rtp.peer, PeerRule::Latch(_)),
+        GatewayKind::Phone(_) => call.is_some_and(|call| matches!(call.peer, PeerRule::Latch(_))),
+    };
+    if gateway.kind.comes_by_call() {
+        match call {
+            None => return causes.push(rule("no_call", format!("Phone {id} is in no call."))),
+            Some(call) if !call.hears => causes.push(rule("on_hold", format!("Phone {id} holds its call."))),
+            Some(_) => {}
+        }
+    }
+    let waits = latches && facts.is_none_or(|facts| facts.latched.is_none());
     if waits {
         let sentence = format!("{id} has no peer: nothing has come from its box yet, so its address is unknown.");
         causes.push(rule("no_peer", sentence));

@@ -140,6 +140,7 @@ pub struct Gateway {
 #[serde(rename_all = "lowercase")]
 pub enum GatewayKind {
     Rtp(RtpGateway),
+    Phone(Phone),
 }
 
 /// Plain RTP on a local port of its own.
@@ -152,6 +153,13 @@ pub struct RtpGateway {
     pub accept_open_network: bool,
     /// Liveness by RTCP or speech: without any for this long the gateway is lost (s); 0 leaves it unsupervised.
     pub rtcp_timeout_s: u16,
+}
+
+/// A telephone that registers here and calls its talkgroup. Where it is and what it speaks, each call says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phone {
+    /// It may talk; else it only listens.
+    pub talks: bool,
 }
 
 /// What of a gateway media needs beyond its identity.
@@ -210,7 +218,23 @@ impl GatewayKind {
     /// The path class of its transport.
     pub const fn path_class(&self) -> PathClass {
         match self {
-            GatewayKind::Rtp(_) => PathClass::Open,
+            GatewayKind::Rtp(_) | GatewayKind::Phone(_) => PathClass::Open,
+        }
+    }
+
+    /// Whether its talker may be heard at all.
+    pub const fn may_talk(&self) -> bool {
+        match self {
+            GatewayKind::Rtp(_) => true,
+            GatewayKind::Phone(phone) => phone.talks,
+        }
+    }
+
+    /// Whether it is here only while a call is up.
+    pub const fn comes_by_call(&self) -> bool {
+        match self {
+            GatewayKind::Rtp(_) => false,
+            GatewayKind::Phone(_) => true,
         }
     }
 
@@ -219,6 +243,8 @@ impl GatewayKind {
     pub fn silence_max_ms(&self) -> Option<u32> {
         match self {
             GatewayKind::Rtp(rtp) => (rtp.rtcp_timeout_s > 0).then(|| u32::from(rtp.rtcp_timeout_s) * 1000),
+            // Its call says whether it lives.
+            GatewayKind::Phone(_) => None,
         }
     }
 }

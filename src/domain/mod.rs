@@ -1,6 +1,7 @@
 //! Words: values only, no behaviour over time, imports nothing above it.
 
 pub mod audio;
+pub mod call;
 pub mod command;
 pub mod configuration;
 pub mod event;

@@ -48,6 +48,8 @@ pub enum Order {
     Revoke { patch: PatchId, burst: Option<BurstId> },
     /// An emergency of a port's talker opens or closes; an empty alias means whoever talks there.
     Emergency { port: PortId, talker: Alias, open: bool },
+    /// A talker keyed or let go in words that came with no packet; as an RFC 4733 event of its port would.
+    Key { port: PortId, keyed: bool },
     /// A notice at one port's own edge, on an idle channel only. What a talker is told of its own key sounds while it
     /// keys, or soon after, or not at all.
     Announce { port: PortId, notice: Notice },
@@ -138,6 +140,8 @@ pub enum Notice {
     ClosesSoon,
     /// A secure talkgroup is linked over a path that is not.
     NotSecure,
+    /// Its key got the floor.
+    Granted,
     /// Its key got no floor.
     Denied,
     /// Its key waits for the floor.

@@ -9,11 +9,13 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::dispatch::control::Answer;
 use crate::dispatch::{Live, State};
+use crate::domain::call::PhoneSign;
 use crate::domain::command::{Command, Principal};
 use crate::domain::event::Recorded;
-use crate::domain::id::PortId;
+use crate::domain::id::{GatewayId, PortId};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Now;
+use crate::io::gateway_socket::GatewaySockets;
 use crate::io::journal::JournalStatus;
 
 /// A handle on the control task.
@@ -25,6 +27,8 @@ pub struct ControlLink {
     pub seen: watch::Receiver<Arc<Seen>>,
     /// What happened, as it is published. A receiver that falls behind is told so and reads history instead.
     pub happened: broadcast::Sender<Happened>,
+    /// What signalling says of phones; bounded, so that SIP waits at its own door.
+    pub phones: mpsc::Sender<PhoneSaid>,
     /// Requests for history, answered from the journal by a thread that may wait for the disk.
     pub history: mpsc::Sender<HistoryAsked>,
 }
@@ -37,6 +41,14 @@ pub struct Asked {
     /// The same key with the same command gives the same answer.
     pub idempotency_key: Option<String>,
     pub reply: oneshot::Sender<Result<Answer, Refusal>>,
+}
+
+/// One sign of a phone, and the sockets of a call that begins.
+#[derive(Debug)]
+pub struct PhoneSaid {
+    pub phone: GatewayId,
+    pub sign: PhoneSign,
+    pub sockets: Option<GatewaySockets>,
 }
 
 /// What control knows at one moment. Never changed, only replaced.
@@ -75,6 +87,8 @@ pub struct HistoryAsked {
 
 /// Commands that wait: a hundred dispatchers pressing at once.
 pub const COMMANDS_WAITING: usize = 256;
+/// Signs of phones that wait: all phones of a county ring at once.
+pub const PHONES_WAITING: usize = 1024;
 /// Published events a slow subscriber may lag behind.
 pub const HAPPENED_KEPT: usize = 4096;
 /// History questions that wait.

@@ -26,7 +26,8 @@ use crate::domain::time::{FRAME, MonoTime, Now};
 use crate::io::answered::{Answered, Known, Span, key_of};
 use crate::io::clock;
 use crate::io::control_link::{
-    Asked, COMMANDS_WAITING, ControlLink, HAPPENED_KEPT, HISTORY_WAITING, Happened, HistoryAsked, Seen,
+    Asked, COMMANDS_WAITING, ControlLink, HAPPENED_KEPT, HISTORY_WAITING, Happened, HistoryAsked, PHONES_WAITING,
+    PhoneSaid, Seen,
 };
 use crate::io::event_log;
 use crate::io::gateway_book::GatewayBook;
@@ -134,10 +135,11 @@ pub fn spawn(parts: ControlParts) -> std::io::Result<ControlEnds> {
     let (seen, seen_by) = watch::channel(Arc::new(Seen::default()));
     let (happened, _) = broadcast::channel(HAPPENED_KEPT);
     let (history, history_asked) = mpsc::channel(HISTORY_WAITING);
+    let (phones, phones_said) = mpsc::channel(PHONES_WAITING);
     let (drain, draining) = watch::channel(false);
     let (inner, inner_out) = mpsc::unbounded_channel();
     let told = pipe::Receiver::from_owned_fd(parts.told)?;
-    let link = ControlLink { commands, seen: seen_by, happened: happened.clone(), history };
+    let link = ControlLink { commands, seen: seen_by, happened: happened.clone(), phones, history };
     tokio::spawn(serve_history(parts.store.reader(), history_asked));
     let answers = parts.store.reader().answers().map_err(std::io::Error::other)?;
     let heartbeat = Arc::new(Heartbeat::default());
@@ -168,7 +170,7 @@ pub fn spawn(parts: ControlParts) -> std::io::Result<ControlEnds> {
         heartbeat: Arc::clone(&heartbeat),
         changed: true,
     };
-    let task = tokio::spawn(task.run(asked, inner_out, told, draining));
+    let task = tokio::spawn(task.run(asked, phones_said, inner_out, told, draining));
     Ok(ControlEnds { link, drain, task, heartbeat })
 }
 
@@ -176,6 +178,7 @@ impl ControlTask {
     async fn run(
         mut self,
         mut asked: mpsc::Receiver<Asked>,
+        mut phones: mpsc::Receiver<PhoneSaid>,
         mut inner: mpsc::UnboundedReceiver<Inner>,
         told: pipe::Receiver,
         mut draining: watch::Receiver<bool>,
@@ -195,6 +198,7 @@ impl ControlTask {
                 }
                 Some(message) = inner.recv() => self.take_inner(message),
                 Some(question) = asked.recv() => self.take_command(question),
+                Some(said) = phones.recv() => self.take_phone(said),
                 _ = beat.tick() => self.tick(),
                 _ = draining.changed(), if drain_ends.is_none() => {
                     drain_ends = Some(tokio::time::Instant::now() + DRAIN_PATIENCE);
@@ -288,6 +292,16 @@ impl ControlTask {
             // Whoever asked may have hung up.
             let _ = reply.send(if whole { Ok(Answer::Done { records }) } else { Err(Refusal::JournalFailing) });
         });
+    }
+
+    /// A call's sockets come with it; they are open before the order that uses them.
+    fn take_phone(&mut self, said: PhoneSaid) {
+        let PhoneSaid { phone, sign, sockets } = said;
+        if let Some(sockets) = sockets {
+            self.book.give(PortId::of_gateway(&phone), sockets);
+        }
+        self.feed(Input::Phone { phone, sign });
+        self.book.close_given();
     }
 
     fn take_reports(&mut self) {

@@ -25,6 +25,8 @@ pub struct GatewayBook {
     wanted: BTreeMap<PortId, Wanted>,
     open: BTreeMap<PortId, Open>,
     refused: BTreeMap<PortId, Refused>,
+    /// Sockets of phones whose calls have opened them, until their port is ordered.
+    given: BTreeMap<PortId, GatewaySockets>,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,7 @@ impl GatewayBook {
             wanted: BTreeMap::new(),
             open: BTreeMap::new(),
             refused: BTreeMap::new(),
+            given: BTreeMap::new(),
         }
     }
 
@@ -74,17 +77,27 @@ impl GatewayBook {
         self.wanted = configuration
             .gateways
             .iter()
-            .map(|(id, gateway)| {
-                let GatewayKind::Rtp(rtp) = &gateway.kind;
+            .filter_map(|(id, gateway)| {
+                let GatewayKind::Rtp(rtp) = &gateway.kind else { return None };
                 let peer = match &rtp.peer {
                     PeerRule::Static(peer) => Some(*peer),
                     PeerRule::Latch(_) => None,
                 };
-                (PortId::of_gateway(id), Wanted { local: rtp.local, peer })
+                Some((PortId::of_gateway(id), Wanted { local: rtp.local, peer }))
             })
             .collect();
         let open: Vec<(PortId, ShardId)> = self.open.iter().map(|(port, open)| (*port, open.shard)).collect();
         self.open_all(open, now)
+    }
+
+    /// A phone's call has opened these; they wait for the order that opens its port.
+    pub fn give(&mut self, port: PortId, sockets: GatewaySockets) {
+        self.given.insert(port, sockets);
+    }
+
+    /// Closes what was given and no order has asked for.
+    pub fn close_given(&mut self) {
+        self.given.clear();
     }
 
     /// The sockets a batch needs, and the ports that got none.
@@ -142,6 +155,12 @@ impl GatewayBook {
         opened: &mut Vec<NewSockets>,
         refused: &mut Vec<PortId>,
     ) {
+        if let Some(sockets) = self.given.remove(&port) {
+            if let Ok(bound) = sockets.local() {
+                self.open.insert(port, Open { shard, configured: bound, bound });
+            }
+            return opened.push(NewSockets { port, sockets });
+        }
         let Some(wanted) = self.wanted.get(&port) else { return };
         if self.open.get(&port).is_some_and(|open| open.configured == wanted.local) {
             return;

@@ -64,14 +64,14 @@ impl Announcing {
     /// Whether what sounds, or comes next, is about the key that its talker holds.
     fn is_of_key(&self) -> bool {
         let tone = self.playing.as_ref().map(TonePlayer::tone).or(self.waiting[0].map(|waiting| waiting.tone));
-        matches!(tone, Some(Tone::Deny | Tone::Queued))
+        matches!(tone, Some(Tone::Grant | Tone::Deny | Tone::Queued))
     }
 }
 
 impl Shard {
     pub(super) fn queue_notice(&mut self, port: PortId, notice: Notice, now: MonoTime) {
         if let Some(port) = self.slot_of(port) {
-            let of_key = matches!(notice, Notice::Denied | Notice::Queued);
+            let of_key = matches!(notice, Notice::Granted | Notice::Denied | Notice::Queued);
             let until = of_key.then(|| now.plus_ms(KEY_NEWS_MS));
             self.ports[port].announcing.wait(tone_of(notice), until);
         }
@@ -162,6 +162,7 @@ fn tone_of(notice: Notice) -> Tone {
         Notice::ExpiresSoon => Tone::ExpiresSoon,
         Notice::ClosesSoon => Tone::ClosesSoon,
         Notice::NotSecure => Tone::Reminder,
+        Notice::Granted => Tone::Grant,
         Notice::Denied => Tone::Deny,
         Notice::Queued => Tone::Queued,
     }
@@ -186,6 +187,7 @@ mod tests {
             Notice::ExpiresSoon,
             Notice::ClosesSoon,
             Notice::NotSecure,
+            Notice::Granted,
             Notice::Denied,
             Notice::Queued,
         ];

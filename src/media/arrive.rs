@@ -232,7 +232,7 @@ impl Shard {
         }
     }
 
-    fn cue(&mut self, port: PortSlot, cue: Cue, now: MonoTime, out: &mut Outbox) {
+    pub(super) fn cue(&mut self, port: PortSlot, cue: Cue, now: MonoTime, out: &mut Outbox) {
         let change = self.ports[port].keyer.handle_cue(cue, now);
         self.apply_key(port, change, now, out);
     }

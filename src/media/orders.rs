@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::domain::floor::{BurstEnd, MissCause};
 use crate::domain::id::{BurstId, GroupId, LegId, PatchId, PortId};
 use crate::domain::order::{GroupSpec, LegSpec, Order, PatchSpec, RouteTable};
-use crate::domain::port::PortSpec;
+use crate::domain::port::{PortSpec, ReceiveKeying};
 use crate::domain::report::MediaLimit;
 use crate::domain::talker::Alias;
 use crate::domain::time::MonoTime;
@@ -16,6 +16,7 @@ use super::discard::Discard;
 use super::floor::Floor;
 use super::group::Group;
 use super::hearing::Stage;
+use super::keying::Cue;
 use super::outbox::{Carries, Outbox};
 use super::patch::{Leg, Patch};
 use super::port::Port;
@@ -73,6 +74,7 @@ impl Shard {
             Order::Leave(leg) => self.leave(*leg, BurstEnd::LegLeft, now, out),
             Order::Revoke { patch, burst } => self.revoke(*patch, *burst, now, out),
             Order::Emergency { port, talker, open } => self.emergency(*port, *talker, *open, now, out),
+            Order::Key { port, keyed } => self.order_key(*port, *keyed, now, out),
             Order::Announce { port, notice } => self.queue_notice(*port, *notice, now),
             Order::Only(table) => self.only(table, now, out),
         }
@@ -178,6 +180,14 @@ impl Shard {
         }
         let change = self.ports[slot].transmit.stop();
         self.apply_transmit(slot, change, now, out);
+    }
+
+    /// A key that came in words: for ports that key by events.
+    fn order_key(&mut self, port: PortId, keyed: bool, now: MonoTime, out: &mut Outbox) {
+        let by_event = |port: &PortSlot| self.ports[*port].spec.receive.keying == ReceiveKeying::Event;
+        if let Some(port) = self.slot_of(port).filter(by_event) {
+            self.cue(port, Cue::Event(keyed), now, out);
+        }
     }
 
     fn close_port(&mut self, port: PortId, now: MonoTime, out: &mut Outbox) {

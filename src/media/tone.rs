@@ -10,6 +10,8 @@ use crate::domain::audio::{Frame, MIX_RATE_HZ};
 /// What a tone says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
+    /// You may talk: one short high pip.
+    Grant,
     /// You may not talk: a low double buzz.
     Deny,
     /// Your request waits: two short rising pips.
@@ -32,7 +34,8 @@ pub enum Tone {
 
 impl Tone {
     /// All of them.
-    pub const ALL: [Tone; 9] = [
+    pub const ALL: [Tone; 10] = [
+        Tone::Grant,
         Tone::Deny,
         Tone::Queued,
         Tone::Reminder,
@@ -46,6 +49,7 @@ impl Tone {
 
     const fn segments(self) -> &'static [Segment] {
         match self {
+            Tone::Grant => const { &[beep(1_200, 70)] },
             Tone::Deny => const { &[beep(400, 150), rest(60), beep(400, 150)] },
             Tone::Queued => const { &[beep(800, 60), rest(40), beep(1_000, 60)] },
             Tone::Reminder => const { &[beep(1_000, 80)] },

@@ -16,8 +16,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::domain::command::{Command, Principal};
+use crate::domain::call::PhoneSign;
 use crate::domain::event::{Alarm, Event, Recorded, Stream};
-use crate::domain::id::{PortId, UserId};
+use crate::domain::id::{GatewayId, PortId, UserId};
 use crate::domain::incident::Actor;
 use crate::domain::order::{Notice, Order, RouteTable};
 use crate::domain::port::ShardId;
@@ -32,7 +33,7 @@ use super::effect::{Effect, effect};
 use super::evolve::evolve;
 use super::live::Live;
 use super::reports::{end_bursts_of, handle_report, settle};
-use super::routes::{compile, meet};
+use super::routes::{admit_calls, compile, meet};
 use super::state::State;
 
 use answers::{Key, Keys, Seen, Waiter, answer};
@@ -111,6 +112,7 @@ impl Control {
         control.evolve_all(&due);
         first.extend(due);
         control.in_force = meet(&control.committed_table, &control.latest_table);
+        admit_calls(&mut control.in_force, &control.state.configuration, &control.live.calls);
         control.enqueue(first, None, now, out);
         for shard in (0..control.shards.count()).map(ShardId) {
             control.shards.restart(shard, &control.in_force, now.mono, out);
@@ -135,6 +137,7 @@ impl Control {
                     self.shards.lead_to(&self.in_force, &self.live, now.mono, out);
                 }
             }
+            Input::Phone { phone, sign } => self.hear_of_phone(phone, sign, now.mono, out),
             Input::Committed { ticket } => self.commit(ticket, now, out),
             Input::CommitFailed { ticket, cause } => self.fail(ticket, &cause, now, out),
             Input::JournalBack => self.journal_back(now, out),
@@ -177,6 +180,32 @@ impl Control {
     /// What each shard has been told and has confirmed.
     pub fn shards(&self) -> &Shards {
         &self.shards
+    }
+
+    /// A call is nobody's decision: whoever may be a phone was configured, whom it hears is in the routes already.
+    fn hear_of_phone(&mut self, phone: GatewayId, sign: PhoneSign, now: MonoTime, out: &mut Vec<Output>) {
+        let known = self.state.configuration.gateways.get(&phone);
+        if !known.is_some_and(|gateway| gateway.kind.comes_by_call()) {
+            return;
+        }
+        let port = PortId::of_gateway(&phone);
+        let key = |keyed| [Order::Key { port, keyed }];
+        let knows = |table: &RouteTable| table.ports.iter().any(|known| known.port == port);
+        match sign {
+            PhoneSign::Registered(true) => drop(self.live.registered.insert(phone)),
+            PhoneSign::Registered(false) => drop(self.live.registered.remove(&phone)),
+            PhoneSign::Key(keyed) => self.shards.send_where(knows, &key(keyed), !keyed, now, out),
+            PhoneSign::Media(media) => {
+                // A change of the port waits for its burst; and what is keyed on hold would talk when it is resumed.
+                self.shards.send_where(knows, &key(false), true, now, out);
+                self.live.calls.insert(port, media);
+                self.enforce(now, out);
+            }
+            PhoneSign::Ended => {
+                self.live.calls.remove(&port);
+                self.enforce(now, out);
+            }
+        }
     }
 
     fn handle_command(
@@ -296,6 +325,7 @@ impl Control {
                 last = table;
             }
         }
+        admit_calls(&mut in_force, &self.state.configuration, &self.live.calls);
         self.in_force = in_force;
         self.shards.lead_to(&self.in_force, &self.live, now, out);
     }

@@ -57,6 +57,7 @@ pub(super) fn of_key(state: &State, report: &Report) -> Option<(PortId, Notice)>
     let (patch, leg, notice) = match report {
         Report::Denied { patch, leg, .. } => (*patch, *leg, Notice::Denied),
         Report::Queued { patch, leg, .. } => (*patch, *leg, Notice::Queued),
+        Report::BurstStarted { patch, leg, .. } => (*patch, *leg, Notice::Granted),
         _ => return None,
     };
     let port = port_of(state, patch, leg)?;
@@ -66,7 +67,9 @@ pub(super) fn of_key(state: &State, report: &Report) -> Option<(PortId, Notice)>
         Announce::Off => false,
         Announce::Tone => true,
     };
-    let needs = !transmit.half_duplex && transmit.keying != TransmitKeying::Ext;
+    // Who keys by a button of the microphone knows that it talks; a phone's digit shows nothing.
+    let is_news = notice != Notice::Granted || gateway.kind.comes_by_call();
+    let needs = !transmit.half_duplex && transmit.keying != TransmitKeying::Ext && is_news;
     (wanted && needs).then_some((port, notice))
 }
 

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::command::{Command, Principal};
+use crate::domain::call::PhoneSign;
 use crate::domain::event::Recorded;
+use crate::domain::id::GatewayId;
 use crate::domain::order::OrderBatch;
 use crate::domain::port::ShardId;
 use crate::domain::refusal::Refusal;
@@ -24,6 +26,8 @@ pub enum Input {
     Command { request: RequestId, command: Command, principal: Principal, idempotency_key: Option<String> },
     /// A shard saw something.
     Report(Report),
+    /// A phone's signalling says what became of it.
+    Phone { phone: GatewayId, sign: PhoneSign },
     /// This append, and every one before it, is durable.
     Committed { ticket: Ticket },
     /// This append, and every one after it, is not durable; the journal appends nothing until it is back.

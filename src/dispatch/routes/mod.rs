@@ -2,6 +2,7 @@
 //!
 //! One table holds the whole daemon's routes; a shard gets its slice. Every list is in the order of its ids.
 
+mod calls;
 mod diff;
 mod homing;
 mod meet;
@@ -15,11 +16,12 @@ use crate::domain::floor::Priority;
 use crate::domain::id::{AgencyId, AgencyKey, GroupId, LegId, LinkId, PatchId, PortId, TalkgroupId};
 use crate::domain::incident::PartyClass;
 use crate::domain::order::{GroupSpec, LegSpec, PatchSpec, RouteTable};
-use crate::domain::port::{PortRole, PortSpec, ShardId};
+use crate::domain::port::{PeerRule, PortRole, PortSpec, ShardId};
 use crate::domain::talker::Alias;
 
 use super::state::{Incident, Link, Patch, State};
 
+pub use calls::admit_calls;
 pub use diff::{Change, diff};
 pub use homing::{Homes, patch_home};
 pub use meet::{meet, narrows};
@@ -89,7 +91,11 @@ pub fn slice(table: &RouteTable, shard: ShardId) -> RouteTable {
 }
 
 fn port_spec(port: PortId, gateway: &Gateway, home: ShardId) -> PortSpec {
-    let GatewayKind::Rtp(rtp) = &gateway.kind;
+    let peer = match &gateway.kind {
+        GatewayKind::Rtp(rtp) => rtp.peer.clone(),
+        // Nobody, until a call says who.
+        GatewayKind::Phone(_) => PeerRule::Latch(Vec::new()),
+    };
     PortSpec {
         port,
         home,
@@ -97,7 +103,7 @@ fn port_spec(port: PortId, gateway: &Gateway, home: ShardId) -> PortSpec {
         role: gateway.port.role,
         group: Some(GroupId::of_talkgroup(&gateway.talkgroup)),
         rf_channel: gateway.port.rf_channel.as_ref().map(GroupId::of_rf_channel),
-        peer: rtp.peer.clone(),
+        peer,
         payloads: gateway.port.payloads.clone(),
         events: gateway.port.events,
         extension: gateway.port.extension,
@@ -146,7 +152,7 @@ fn push_legs(
             role: gateway.port.role,
             trim: gateway.port.trim,
             hears: at.hears,
-            talks: at.talks && !records,
+            talks: at.talks && !records && gateway.kind.may_talk(),
             gain: at.gain,
             priority: at.priority,
             party: at.party,
