@@ -149,21 +149,10 @@ impl TokenTable {
 }
 
 fn hash_of(secret: &SecretSource) -> Result<[u8; 32], String> {
-    let text = match secret {
-        SecretSource::Sha256(hash) => return Ok(*hash),
-        SecretSource::Environment(name) => {
-            std::env::var(name).map_err(|_| format!("environment variable {name} is not set"))?
-        }
-        SecretSource::File(path) => {
-            std::fs::read_to_string(path).map_err(|fault| format!("{}: {fault}", path.display()))?
-        }
-        SecretSource::Credential(name) => {
-            let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or("systemd gave no credentials")?;
-            let path = std::path::Path::new(&folder).join(name);
-            std::fs::read_to_string(&path).map_err(|fault| format!("credential {name}: {fault}"))?
-        }
-    };
-    let text = text.trim();
+    if let SecretSource::Sha256(hash) = secret {
+        return Ok(*hash);
+    }
+    let text = crate::io::secret::read(secret)?;
     if text.len() < TOKEN_LENGTH_MIN {
         return Err(format!("a token has at least {TOKEN_LENGTH_MIN} characters"));
     }

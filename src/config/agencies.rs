@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fault::Faults;
-use super::keys::{AGENCY, FLOOR, GATEWAY_RTP, TALKGROUP};
+use super::keys::{AGENCY, FLOOR, GATEWAY_RTP, PHONE, TALKGROUP};
 use super::read::{Document, Entry};
 use crate::domain::configuration::{Agency, Responsible, Talkgroup};
 use crate::domain::floor::{FloorPolicy, Priority};
@@ -52,7 +52,8 @@ pub(super) fn talkgroups(document: &Document, faults: &mut Faults<'_>) -> BTreeM
             .iter()
             .filter(|gateway| gateway.text("talkgroup") == Some(id.as_str()))
             .collect();
-        if members.is_empty() {
+        let has_phone = document.all(&PHONE).iter().any(|phone| phone.text("talkgroup") == Some(id.as_str()));
+        if members.is_empty() && !has_phone {
             let suggestion = format!("add a [[gateway.rtp]] with talkgroup = \"{id}\"");
             faults.warn(&entry.header, format!("talkgroup {id} has no gateway: nobody hears it"), Some(suggestion));
         }

@@ -40,13 +40,13 @@ pub(super) fn gateways(document: &Document, faults: &mut Faults<'_>) -> BTreeMap
     gateways
 }
 
-fn talkgroup_entry<'d>(document: &'d Document, entry: &Entry) -> Option<&'d Entry> {
+pub(super) fn talkgroup_entry<'d>(document: &'d Document, entry: &Entry) -> Option<&'d Entry> {
     let id = entry.text("talkgroup")?;
     document.all(&TALKGROUP).iter().find(|talkgroup| talkgroup.text("id") == Some(id))
 }
 
 /// A gateway belongs to whom its talkgroup belongs.
-fn owner(document: &Document, entry: &Entry) -> Option<(AgencyId, TalkgroupId)> {
+pub(super) fn owner(document: &Document, entry: &Entry) -> Option<(AgencyId, TalkgroupId)> {
     Some((talkgroup_entry(document, entry)?.id("agency")?, entry.id("talkgroup")?))
 }
 
@@ -160,7 +160,7 @@ fn check_open(entry: &Entry, local: SocketAddr, peer: &PeerRule, faults: &mut Fa
 }
 
 /// A secure talkgroup over a path that anyone can hear.
-fn check_secure(document: &Document, entry: &Entry, kind: &GatewayKind, faults: &mut Faults<'_>) {
+pub(super) fn check_secure(document: &Document, entry: &Entry, kind: &GatewayKind, faults: &mut Faults<'_>) {
     let Some(talkgroup) = talkgroup_entry(document, entry) else { return };
     if talkgroup.text("security") != Some("secure") || kind.path_class() == PathClass::Encrypted {
         return;
@@ -300,7 +300,7 @@ fn payloads(entry: &Entry, faults: &mut Faults<'_>) -> Option<Vec<PayloadType>> 
     Some(payloads)
 }
 
-fn usual(codec: Codec) -> PayloadType {
+pub(super) fn usual(codec: Codec) -> PayloadType {
     let number = match codec {
         Codec::Opus => 96,
         Codec::Pcmu => 0,

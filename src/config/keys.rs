@@ -26,8 +26,8 @@ macro_rules! section {
 }
 
 /// The sections that stand in a file by themselves, in the reference's order.
-pub static SECTIONS: [&Section; 8] =
-    [&SERVER, &TOKEN, &POLICY, &AGENCY, &TALKGROUP, &GATEWAY_RTP, &AGREEMENT, &TEMPLATE];
+pub static SECTIONS: [&Section; 10] =
+    [&SERVER, &TOKEN, &SIP, &POLICY, &AGENCY, &TALKGROUP, &GATEWAY_RTP, &PHONE, &AGREEMENT, &TEMPLATE];
 
 const TEXT: super::key::Shape = Text(200);
 const DAY_S: i64 = 24 * 3600;
@@ -170,6 +170,7 @@ section! {
     "id": Id(Talkgroup) => Required("\"pd-1\""), "Short id.";
     "agency": Ref(Agency) => Required("\"police\""), "Its owner.";
     "name": TEXT => Absent("\"Police dispatch 1\"", "the id"), "Name as people say it.";
+    "number": Text(16) => Absent("\"6001\"", "phones dial its id"), "What its phones dial for it: digits.";
     "security": Word(&["clear", "secure"]) => Is(T("clear")),
         "secure: links only to secure talkgroups over encrypted paths, unless both owners give a reason.";
     "patchable": Word(&["never", "ask"]) => Is(T("ask")),
@@ -250,6 +251,40 @@ section! {
     "alias": Text(15) => Absent("\"PD 1\"", "the id, as far as it fits"), "Name of its talkers where the wire names none, as radios show it.";
     "packets_per_second_max": Integer(10, 10_000) => Is(N(200)),
         "What it sends beyond that is discarded and counted: four times what 20 ms packets need.";
+}
+
+section! {
+    /// Telephony.
+    SIP "sip", Form::One,
+    "Telephony: where phones register and call. Read at start. Without `listen` there is none.", "";
+    "listen": Address => Absent("\"192.0.2.1:5060\"", "no SIP"),
+        "Address of one interface and UDP port where phones register and call; what they are told stands in it.";
+    "realm": Name => Is(T("crosspatch")),
+        "What phones show when they ask for the password. Changed, every phone must be told its password anew.";
+    "codecs": List(&Word(&["opus", "g722", "pcmu", "pcma"]), 1, 4) => Is(Texts(&["opus", "g722", "pcmu", "pcma"])),
+        "What phones may speak, the preferred first. What the radios speak passes untouched; write that first.";
+    "accept_open_network": Switch => Is(On(false)),
+        "Calls are not encrypted: they can be heard and forged by anyone on their path. Must be true for everything that is not on loopback.";
+}
+
+section! {
+    /// A telephone.
+    PHONE "phone", Form::Many(4096),
+    "A telephone at a talkgroup: it registers at [sip], calls and hears it, talks after * until #. It belongs to the agency of its talkgroup. Who needs two talkgroups has two of these with one `user` and calls them by their numbers; calls without a number of ours go to the first.", "";
+    "id": Id(Gateway) => Required("\"pd-chief\""), "Short id; no gateway has the same.";
+    "talkgroup": Ref(Talkgroup) => Required("\"pd-1\""), "The talkgroup that it calls.";
+    "user": Text(64) => Absent("\"1001\"", "the id"), "Name with which it registers.";
+    "env": Text(200) => Absent("\"CROSSPATCH_PHONE_1001\"", "one of the other two"), "Environment variable that holds its password.";
+    "file": Text(4096) => Instead("\"/etc/crosspatch/phones/1001\"", "env"), "File that holds its password; a line end after it does not count.";
+    "credential": Text(200) => Instead("\"phone_1001\"", "env"), "Name of a systemd credential (LoadCredential=) that holds its password.";
+    "talk": Word(&["ptt", "none"]) => Is(T("ptt")), "ptt: it talks after * until #. none: it only listens.";
+    "talk_limit_s": Integer(1, TALK_LIMIT_MOST_S) => Is(N(30)),
+        "Longest burst from it: a forgotten # must not hold the channel. A shorter limit of talkgroup or patch counts.";
+    "not_secure_reason": TEXT => Absent("\"cable inside one building\"", "a phone at a secure talkgroup is a fault"),
+        "Why a secure talkgroup may be heard on this phone, whose calls are not encrypted.";
+    "trim_db": Decibels(-30, 30) => Is(N(0)), "Gain of what it sends, before anything else; whole or with decimals.";
+    "level": Switch => Is(On(false)), "Bring its talkers slowly to one loudness.";
+    "alias": Text(15) => Absent("\"PD chief\"", "the id, as far as it fits"), "Name of its talker, as radios show it.";
 }
 
 section! {

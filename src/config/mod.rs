@@ -17,6 +17,7 @@ mod key;
 mod keys;
 mod mask;
 mod near;
+mod phones;
 mod read;
 mod references;
 mod schema;
@@ -34,6 +35,7 @@ use crate::domain::configuration::{Configuration, Policy};
 pub use explain::{explain, reference, sections};
 pub use fault::{FAULTS_MAX, Fault, Severity, render};
 pub use schema::schema;
+pub use phones::{PhoneAccount, Sip};
 pub use settings::{Limits, SecretSource, Settings, Tls, Token};
 
 use fault::Faults;
@@ -99,7 +101,7 @@ fn is_whole(document: &Document, configuration: &Configuration) -> bool {
     let Configuration { agencies, talkgroups, gateways, agreements, templates, policy: _ } = configuration;
     document.all(&keys::AGENCY).len() == agencies.len()
         && document.all(&keys::TALKGROUP).len() == talkgroups.len()
-        && document.all(&keys::GATEWAY_RTP).len() == gateways.len()
+        && document.all(&keys::GATEWAY_RTP).len() + document.all(&keys::PHONE).len() == gateways.len()
         && document.all(&keys::AGREEMENT).len() == agreements.len()
         && document.all(&keys::TEMPLATE).len() == templates.len()
 }
@@ -122,7 +124,7 @@ fn configuration(document: &Document, policy: Policy, faults: &mut Faults<'_>) -
     Configuration {
         agencies: agencies::agencies(document, faults),
         talkgroups: agencies::talkgroups(document, faults),
-        gateways: gateways::gateways(document, faults),
+        gateways: gateways::gateways(document, faults).into_iter().chain(phones::phones(document, faults)).collect(),
         templates: sessions::templates(document, &policy, &agreements, faults),
         agreements,
         policy,

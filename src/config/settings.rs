@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::fault::Faults;
 use super::keys::{LIMITS, SERVER, TOKEN};
 use super::near::nearest;
+use super::phones::{Sip, sip};
 use super::read::{Document, Entry, Value};
 use crate::domain::command::Role;
 use crate::domain::id::{AgencyId, UserId};
@@ -32,6 +33,8 @@ pub struct Settings {
     pub journal_strict: bool,
     pub limits: Limits,
     pub tokens: Vec<Token>,
+    /// None: no telephony.
+    pub sip: Option<Sip>,
 }
 
 impl Settings {
@@ -49,6 +52,7 @@ impl Settings {
             journal_strict,
             limits,
             tokens: _,
+            sip,
         } = self;
         [
             ("node", *node != new.node),
@@ -61,6 +65,7 @@ impl Settings {
             ("log", *log != new.log),
             ("journal_strict", *journal_strict != new.journal_strict),
             ("limits", *limits != new.limits),
+            ("[sip] and who are its [[phone]]s", *sip != new.sip),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
@@ -140,6 +145,7 @@ pub(super) fn settings(document: &Document, faults: &mut Faults<'_>) -> Option<S
         journal_strict: server.switch("journal_strict"),
         limits: limits(server.table("limits").unwrap_or(&absent))?,
         tokens: tokens(document, faults),
+        sip: sip(document, faults),
     };
     check_log(server, faults);
     let tls_is_written = server.is_written("tls_certificate") || server.is_written("tls_key");
@@ -174,7 +180,7 @@ pub(super) fn media_address(document: &Document) -> IpAddr {
     }
 }
 
-fn address(server: &Entry, key: &'static str) -> Option<SocketAddr> {
+pub(super) fn address(server: &Entry, key: &'static str) -> Option<SocketAddr> {
     match server.item(key).map(|item| &item.value) {
         Some(Value::Address(address)) => Some(*address),
         _ => server.text(key)?.parse().ok(),

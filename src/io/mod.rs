@@ -11,4 +11,5 @@ pub mod gateway_socket;
 pub mod journal;
 pub mod log;
 pub mod media;
+pub mod secret;
 pub mod store;

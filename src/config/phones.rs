@@ -1,0 +1,183 @@
+//! Phones as meant: who they are to SIP, and what port they are to dispatch. From `[sip]`, `[[phone]]` and numbers of
+//! talkgroups.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::fault::Faults;
+use super::gateways::{check_secure, owner, talkgroup_entry, usual};
+use super::keys::{PHONE, SIP, TALKGROUP};
+use super::read::{Document, Entry, word};
+use super::settings::{SecretSource, address, media_address};
+use crate::domain::audio::{Codec, Gain};
+use crate::domain::configuration::{Gateway, GatewayKind, GatewayPort, Phone};
+use crate::domain::id::GatewayId;
+use crate::domain::port::{
+    ExtensionIds, GrantSign, Overlap, Pacing, PortRole, ReceiveKeying, ReceiveSpec, TransmitKeying, TransmitSpec,
+};
+
+/// `[sip]` as meant, with all accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sip {
+    /// One interface's address, UDP.
+    pub listen: SocketAddr,
+    pub realm: String,
+    /// Best first.
+    pub codecs: Vec<Codec>,
+    /// In the file's order: the first of a user is its default.
+    pub accounts: Vec<PhoneAccount>,
+}
+
+/// A user's place at a talkgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhoneAccount {
+    pub phone: GatewayId,
+    pub user: String,
+    pub secret: SecretSource,
+    /// What reaches it: its talkgroup's id and number.
+    pub dialled: Vec<String>,
+}
+
+/// Telephony, if there is any.
+pub(super) fn sip(document: &Document, faults: &mut Faults<'_>) -> Option<Sip> {
+    let entry = document.one(&SIP);
+    check_numbers(document, faults);
+    let accounts = accounts(document, faults);
+    if !entry.is_written("listen") {
+        if let Some(phone) = document.all(&PHONE).first() {
+            let suggestion = "add: [sip] with listen = \"192.0.2.1:5060\"".to_owned();
+            faults.fault(&phone.header, "there are phones, and nothing listens for them", Some(suggestion));
+        }
+        return None;
+    }
+    let listen = address(entry, "listen")?;
+    let place = entry.place("listen");
+    if listen.ip().is_unspecified() {
+        let suggestion = "write the address of the interface towards the phones".to_owned();
+        faults.fault(&place, "phones are told this address, and nobody can call it", Some(suggestion));
+    } else if listen.is_ipv4() != media_address(document).is_ipv4() || media_address(document).is_unspecified() {
+        let message = "phones are told `media_address` of [server] for their speech, and it does not fit `listen`";
+        faults.fault(&place, message, Some(format!("write media_address = \"{}\"", listen.ip())));
+    }
+    if !listen.ip().is_loopback() && !entry.switch("accept_open_network") {
+        let message = "calls outside this host can be heard and forged by anyone on their path";
+        let suggestion = "add: accept_open_network = true, if that network is yours alone";
+        faults.fault(&place, message, Some(suggestion.into()));
+    }
+    let codecs = entry.texts("codecs").iter().filter_map(|(name, _)| word(name)).collect();
+    Some(Sip { listen, realm: entry.text("realm")?.into(), codecs, accounts })
+}
+
+/// Every phone, as dispatch knows it.
+pub(super) fn phones(document: &Document, faults: &mut Faults<'_>) -> BTreeMap<GatewayId, Gateway> {
+    let mut phones = BTreeMap::new();
+    for entry in document.all(&PHONE) {
+        let kind = GatewayKind::Phone(Phone { talks: entry.text("talk") != Some("none") });
+        let Some((agency, talkgroup)) = owner(document, entry) else { continue };
+        check_secure(document, entry, &kind, faults);
+        let Some(port) = port(document.one(&SIP), entry) else { continue };
+        phones.extend(entry.id("id").map(|id| (id, Gateway { agency, talkgroup, kind, port })));
+    }
+    phones
+}
+
+fn port(sip: &Entry, entry: &Entry) -> Option<GatewayPort> {
+    let codecs: Option<Vec<Codec>> = sip.texts("codecs").iter().map(|(name, _)| word(name)).collect();
+    Some(GatewayPort {
+        role: PortRole::Phone,
+        rf_channel: None,
+        payloads: codecs?.into_iter().map(usual).collect(),
+        events: None,
+        extension: ExtensionIds::default(),
+        receive: ReceiveSpec {
+            keying: ReceiveKeying::Event,
+            end_ms: MEDIA_LOST_MS,
+            tail_ms: 0,
+            inhibit_after_transmit_ms: 0,
+            burst_min_ms: 0,
+            talk_limit_ms: entry.integer::<u32>("talk_limit_s")? * 1000,
+        },
+        transmit: TransmitSpec {
+            keying: TransmitKeying::Presence,
+            grant: GrantSign::Immediate,
+            overlap: Overlap::Mix,
+            pacing: Pacing::Immediate,
+            hold_max_ms: HOLD_MAX_MS,
+            tail_ms: 0,
+            talk_limit_ms: LISTEN_MAX_MS,
+            far_timeout_ms: None,
+            half_duplex: false,
+        },
+        trim: Gain(entry.integer("trim_db")?),
+        level: entry.switch("level"),
+        alias: entry.text("alias").or(entry.text("id"))?.into(),
+        packets_per_second_max: PACKETS_PER_SECOND_MAX,
+    })
+}
+
+/// A phone that keyed and sends nothing for so long has let go (ms): twice the pause of an Opus encoder in silence.
+const MEDIA_LOST_MS: u16 = 1000;
+/// A phone is always clear; it never waits.
+const HOLD_MAX_MS: u16 = 0;
+/// Nobody stops listening because others talk for long (ms).
+const LISTEN_MAX_MS: u32 = 3_600_000;
+/// Four times what 20 ms packets need, as for gateways.
+const PACKETS_PER_SECOND_MAX: u16 = 200;
+
+fn accounts(document: &Document, faults: &mut Faults<'_>) -> Vec<PhoneAccount> {
+    let mut accounts: Vec<PhoneAccount> = Vec::new();
+    for entry in document.all(&PHONE) {
+        let secret = secret(entry, faults);
+        let user = entry.text("user").or(entry.text("id"));
+        let (Some(user), Some(phone), Some(secret)) = (user, entry.id("id"), secret) else { continue };
+        if !user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte)) {
+            let suggestion = "use letters, digits and - _ . +".to_owned();
+            faults.fault(&entry.place("user"), "a phone could not write this name in an address", Some(suggestion));
+        }
+        let talkgroup = talkgroup_entry(document, entry);
+        let number = talkgroup.and_then(|talkgroup| talkgroup.text("number"));
+        let dialled: Vec<String> = entry.text("talkgroup").into_iter().chain(number).map(str::to_owned).collect();
+        for twin in accounts.iter().filter(|twin| twin.user == user) {
+            if twin.secret != secret {
+                let message = format!("user {user} has another password in another [[phone]]");
+                faults.fault(&entry.place("user"), message, Some("name the same place, or another user".into()));
+            }
+            if twin.dialled == dialled {
+                let message = format!("user {user} calls this talkgroup as phone {} already", twin.phone);
+                faults.fault(&entry.place("talkgroup"), message, Some("leave one of them out".into()));
+            }
+        }
+        accounts.push(PhoneAccount { phone, user: user.to_owned(), secret, dialled });
+    }
+    accounts
+}
+
+fn secret(entry: &Entry, faults: &mut Faults<'_>) -> Option<SecretSource> {
+    const SOURCES: [&str; 3] = ["env", "file", "credential"];
+    let written: Vec<&str> = SOURCES.into_iter().filter(|key| entry.is_written(key)).collect();
+    if written.len() != 1 {
+        let place = written.last().map_or_else(|| entry.header.clone(), |key| entry.place(key));
+        let suggestion = "add: file = \"/etc/crosspatch/phones/...\", and keep passwords out of this file".to_owned();
+        faults.fault(&place, "a [[phone]] needs exactly one of env, file and credential", Some(suggestion));
+        return None;
+    }
+    (entry.text("env").map(|name| SecretSource::Environment(name.into())))
+        .or_else(|| entry.text("file").map(|path| SecretSource::File(path.into())))
+        .or_else(|| entry.text("credential").map(|name| SecretSource::Credential(name.into())))
+}
+
+/// A number is dialled, and reaches one talkgroup.
+fn check_numbers(document: &Document, faults: &mut Faults<'_>) {
+    let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+    for entry in document.all(&TALKGROUP) {
+        let Some(number) = entry.text("number") else { continue };
+        let place = entry.place("number");
+        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            faults.fault(&place, format!("{number:?} cannot be dialled"), Some("use digits only".into()));
+        }
+        if let Some(other) = taken.insert(number, entry.text("id").unwrap_or("?")) {
+            let message = format!("{number} is the number of talkgroup {other} already");
+            faults.fault(&place, message, Some("give each its own".into()));
+        }
+    }
+}
