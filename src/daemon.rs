@@ -26,8 +26,9 @@ use crate::io::control_link::ControlLink;
 use crate::io::control_task::{self, ControlEnds, ControlParts, Heartbeat};
 use crate::io::journal::{NotRecorded, RecoveryReport, SetAside};
 use crate::io::media::stats::ShardStats;
+use crate::io::sip::Telephony;
 use crate::io::store::{Recovered, Store};
-use crate::io::{clock, log, media};
+use crate::io::{clock, log, media, sip};
 use crate::media::limits::ShardLimits;
 
 /// Why the daemon does not run. Nothing was opened that is not closed again.
@@ -107,6 +108,7 @@ impl Start {
     async fn run(self, path: &Path) -> Result<(), RunFault> {
         // What may be wrong with the door comes before anything durable is done.
         let bound = api::bind(&self.settings).map_err(RunFault::Configuration)?;
+        let telephony = sip::bind(&self.settings).map_err(RunFault::Configuration)?;
         let (known, unread) = Known::read_what_can_be(&self.settings.tokens);
         // One lost secret shuts one user out; to end for it would silence everybody's radios.
         unread.iter().for_each(|fault| tracing::error!(fault, "a token counts for nothing until it can be read"));
@@ -149,14 +151,22 @@ impl Start {
             counters: DoorCounters::default(),
         });
         let served = api::serve(Arc::clone(&door), bound, &self.settings).await.map_err(RunFault::System)?;
-        let ended = serve(ends, &self.settings, &served, &door).await;
+        let telephony = telephony.map(|bound| sip::serve(bound, &self.settings, ends.link.clone()));
+        let telephony = telephony.transpose().map_err(RunFault::System)?;
+        let ended = serve(ends, telephony, &self.settings, &served, &door).await;
         served.stop().await;
         ended
     }
 }
 
 /// Serves until a signal, then drains.
-async fn serve(mut ends: ControlEnds, settings: &Settings, served: &Served, door: &Door) -> Result<(), RunFault> {
+async fn serve(
+    mut ends: ControlEnds,
+    telephony: Option<Telephony>,
+    settings: &Settings,
+    served: &Served,
+    door: &Door,
+) -> Result<(), RunFault> {
     let mut terminate = signal(SignalKind::terminate()).map_err(system("signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals"))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(system("signals"))?;
@@ -175,6 +185,9 @@ async fn serve(mut ends: ControlEnds, settings: &Settings, served: &Served, door
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping: nothing new is accepted, open bursts end");
+    if let Some(telephony) = telephony {
+        telephony.stop().await;
+    }
     let _ = ends.drain.send(true);
     ends.task.await.map_err(|fault| RunFault::System(format!("the control task ended by {fault}")))
 }

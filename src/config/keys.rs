@@ -261,6 +261,8 @@ section! {
         "Address of one interface and UDP port where phones register and call; what they are told stands in it.";
     "realm": Name => Is(T("crosspatch")),
         "What phones show when they ask for the password. Changed, every phone must be told its password anew.";
+    "digests": List(&Word(&["md5", "sha-256"]), 1, 2) => Is(Texts(&["md5"])),
+        "How phones may prove their password. Every phone knows md5, and some give up when they are asked for sha-256 as well: add it where all of them know it.";
     "codecs": List(&Word(&["opus", "g722", "pcmu", "pcma"]), 1, 4) => Is(Texts(&["opus", "g722", "pcmu", "pcma"])),
         "What phones may speak, the preferred first. What the radios speak passes untouched; write that first.";
     "accept_open_network": Switch => Is(On(false)),

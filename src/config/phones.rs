@@ -22,6 +22,9 @@ pub struct Sip {
     /// One interface's address, UDP.
     pub listen: SocketAddr,
     pub realm: String,
+    /// How phones may prove who they are: SHA-256 as well as, or instead of, MD5.
+    pub sha256: bool,
+    pub md5: bool,
     /// Best first.
     pub codecs: Vec<Codec>,
     /// In the file's order: the first of a user is its default.
@@ -65,7 +68,10 @@ pub(super) fn sip(document: &Document, faults: &mut Faults<'_>) -> Option<Sip> {
         faults.fault(&place, message, Some(suggestion.into()));
     }
     let codecs = entry.texts("codecs").iter().filter_map(|(name, _)| word(name)).collect();
-    Some(Sip { listen, realm: entry.text("realm")?.into(), codecs, accounts })
+    let digests = entry.texts("digests");
+    let has = |name: &str| digests.iter().any(|(digest, _)| *digest == name);
+    let realm = entry.text("realm")?.into();
+    Some(Sip { listen, realm, sha256: has("sha-256"), md5: has("md5"), codecs, accounts })
 }
 
 /// Every phone, as dispatch knows it.

@@ -12,4 +12,5 @@ pub mod journal;
 pub mod log;
 pub mod media;
 pub mod secret;
+pub mod sip;
 pub mod store;

@@ -7,7 +7,7 @@
 //! which the caller counts.
 
 mod form;
-mod head;
+pub(super) mod head;
 mod refuse;
 
 use std::fmt;
@@ -15,6 +15,9 @@ use std::net::SocketAddr;
 
 use form::{address, addresses, cseq, number, request_uri, via};
 use head::{Head, Name, Start};
+
+pub(super) use form::split;
+pub(super) use refuse::with_source;
 
 /// What becomes of what arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,10 +3,16 @@
 //! Not a stack: transport, transactions and dialogs are a library's, behind `io`; whom a call may reach is `dispatch`'s
 //! and what is heard is `media`'s. Whatever reads foreign text here has limits with names and a function in [`fuzz`].
 
+pub mod call;
+pub mod dialog;
 pub mod digest;
+pub mod exchange;
 pub mod fuzz;
 pub mod gate;
+pub mod guard;
+pub mod message;
 pub mod offer;
 pub mod registrar;
 pub mod sdes;
 pub mod sdp;
+pub mod transaction;

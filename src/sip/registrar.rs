@@ -250,6 +250,11 @@ impl<P: Ord + Clone> Registrar<P> {
         }
     }
 
+    /// Whether a phone is reached over this flow.
+    pub fn knows(&self, flow: &Flow) -> bool {
+        self.flows.contains_key(flow)
+    }
+
     /// Flows over which phones are reached and nothing came for so long: to be pinged, lest a NAT forgets them.
     pub fn quiet(&self, for_ms: u64, now: MonoTime) -> impl Iterator<Item = &Flow> {
         let is_quiet = move |usage: &Usage<P>| now.ms_since(usage.heard) >= for_ms;

@@ -163,7 +163,7 @@ fn scheme(uri: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Parts between separators that stand outside quotes and angle brackets; `None` if a quote or bracket stays open.
-fn split(value: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
+pub(in crate::sip) fn split(value: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
     let (mut parts, mut from, mut quoted, mut escaped, mut bracket) = (Vec::new(), 0, false, false, false);
     for (at, byte) in value.iter().enumerate() {
         match *byte {

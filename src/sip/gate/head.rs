@@ -119,7 +119,7 @@ impl<'a> Start<'a> {
 }
 
 /// Lines that end with CRLF, each with its folded continuations (RFC 3261 section 7.3.1).
-struct Lines<'a>(&'a [u8]);
+pub(in crate::sip) struct Lines<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Lines<'a> {
     type Item = &'a [u8];
@@ -141,15 +141,19 @@ impl<'a> Iterator for Lines<'a> {
 
 type Header<'a> = (Option<Name>, Cow<'a, [u8]>);
 
-/// `None` if it is no header.
 fn read_header(line: &[u8]) -> Option<Header<'_>> {
+    read_line(line).map(|(name, value)| (Name::known(name), value))
+}
+
+/// Name and unfolded value; `None` if it is no header.
+pub(in crate::sip) fn read_line(line: &[u8]) -> Option<(&[u8], Cow<'_, [u8]>)> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let name = line[..colon].trim_ascii_end();
     if name.is_empty() || !name.iter().all(is_token) {
         return None;
     }
     let value = unfold(&line[colon + 1..])?;
-    Some((Name::known(name), value))
+    Some((name, value))
 }
 
 /// One line, trimmed; `None` if there is a line end in it that is no fold.
@@ -174,6 +178,6 @@ fn has_line_end(bytes: &[u8]) -> bool {
 }
 
 /// RFC 3261 section 25.1.
-pub(super) fn is_token(byte: &u8) -> bool {
+pub(in crate::sip) fn is_token(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte)
 }

@@ -44,7 +44,7 @@ fn line(text: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// RFC 3261 section 18.2.1 and RFC 3581 section 4: where it really came from, for the first of the Vias in this line.
-fn with_source(via: &[u8], source: SocketAddr) -> Vec<u8> {
+pub(in crate::sip) fn with_source(via: &[u8], source: SocketAddr) -> Vec<u8> {
     let end = via.iter().position(|byte| *byte == b',').unwrap_or(via.len());
     let (first, others) = via.split_at(end);
     let mut text = Vec::with_capacity(via.len() + 64);

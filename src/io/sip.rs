@@ -1,0 +1,242 @@
+//! The world around the exchange: one UDP socket, a clock, sockets for calls, the door to control. It decides nothing.
+//!
+//! If the exchange panics its calls are ended and a new one takes over the same socket: phones register anew, media and
+//! control notice no more than that. Owned by the daemon through [`Telephony`].
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use crate::config::{PhoneAccount, Settings, Sip};
+use crate::domain::call::PhoneSign;
+use crate::domain::id::GatewayId;
+use crate::domain::port::PeerRule;
+use crate::io::clock;
+use crate::io::control_link::{ControlLink, PhoneSaid};
+use crate::io::gateway_socket::{GatewaySockets, above};
+use crate::io::secret;
+use crate::sip::call::CallNumber;
+use crate::sip::digest::{Algorithm, DigestSecret};
+use crate::sip::exchange::{Act, Counters, Exchange, Place, Setting};
+use crate::sip::gate::MESSAGE_BYTES_MAX;
+use crate::sip::offer::LocalMedia;
+
+/// The socket of `[sip]`, not yet listened to.
+#[derive(Debug)]
+pub struct Bound(std::net::UdpSocket);
+
+/// Takes the configured address, before anything durable is done. `None`: no telephony.
+///
+/// # Errors
+/// In words, if it is taken or not ours.
+pub fn bind(settings: &Settings) -> Result<Option<Bound>, String> {
+    let Some(sip) = &settings.sip else { return Ok(None) };
+    let fault = |fault: std::io::Error| format!("[sip] cannot listen on {}: {fault}", sip.listen);
+    let socket = std::net::UdpSocket::bind(sip.listen).map_err(fault)?;
+    socket.set_nonblocking(true).map_err(fault)?;
+    Ok(Some(Bound(socket)))
+}
+
+/// Telephony in operation.
+pub struct Telephony {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    /// What was counted, about once a second.
+    pub counters: watch::Receiver<Counters>,
+}
+
+impl Telephony {
+    /// Ends all calls and tells the phones so.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        if let Err(fault) = self.task.await {
+            tracing::error!(%fault, "telephony did not end by itself");
+        }
+    }
+}
+
+/// Starts telephony on the current runtime.
+///
+/// # Errors
+/// In words, if the system gives no randomness or takes the socket back.
+pub fn serve(bound: Bound, settings: &Settings, link: ControlLink) -> Result<Telephony, String> {
+    let Some(sip) = &settings.sip else { return Err("there is no [sip]".to_owned()) };
+    let here = bound.0.local_addr().map_err(|fault| fault.to_string())?;
+    let socket = UdpSocket::from_std(bound.0).map_err(|fault| fault.to_string())?;
+    let setting = setting(sip, here)?;
+    let (stop, stopping) = watch::channel(false);
+    let (counted, counters) = watch::channel(Counters::default());
+    tracing::info!(%here, phones = setting.places.len(), "phones can register");
+    let ports = Ports { address: settings.media_address, range: settings.media_ports, open: BTreeMap::new() };
+    let task = Task { exchange: Exchange::new(setting.clone()), setting, socket, ports, link, counted };
+    Ok(Telephony { stop, task: tokio::spawn(task.run(stopping)), counters })
+}
+
+fn setting(sip: &Sip, here: SocketAddr) -> Result<Setting, String> {
+    let mut secrets = BTreeMap::new();
+    for PhoneAccount { phone, user, secret, dialled: _ } in &sip.accounts {
+        match secret::read(secret) {
+            Ok(password) if !password.is_empty() => {
+                secrets.insert(user.clone(), DigestSecret::new(user, &sip.realm, &password));
+            }
+            Ok(_) => tracing::error!(%phone, "an empty password shuts its phone out"),
+            Err(fault) => tracing::error!(%phone, fault, "a password cannot be read: its phone is shut out"),
+        }
+    }
+    let place = |account: &PhoneAccount| Place {
+        phone: account.phone.clone(),
+        user: account.user.clone(),
+        dialled: account.dialled.clone(),
+    };
+    let mut key = Zeroizing::new([0; 32]);
+    getrandom::fill(key.as_mut()).map_err(|fault| format!("no randomness for telephony: {fault}"))?;
+    Ok(Setting {
+        here,
+        realm: sip.realm.clone(),
+        digests: [(sip.sha256, Algorithm::Sha256), (sip.md5, Algorithm::Md5)]
+            .into_iter()
+            .filter_map(|(is_asked, algorithm)| is_asked.then_some(algorithm))
+            .collect(),
+        codecs: sip.codecs.clone(),
+        places: sip.accounts.iter().map(place).collect(),
+        secrets,
+        key,
+    })
+}
+
+/// Sockets of calls, until control takes them over.
+struct Ports {
+    address: IpAddr,
+    range: (u16, u16),
+    open: BTreeMap<CallNumber, GatewaySockets>,
+}
+
+impl Ports {
+    fn open(&mut self, call: CallNumber) -> Option<LocalMedia> {
+        let opened = GatewaySockets::open(SocketAddr::new(self.address, 0), self.range, call.into());
+        match opened.and_then(|sockets| Ok((sockets.local()?, sockets))) {
+            Ok((rtp, sockets)) => {
+                self.open.insert(call, sockets);
+                Some(LocalMedia { rtp, rtcp: above(rtp) })
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "no sockets for a call");
+                None
+            }
+        }
+    }
+}
+
+struct Task {
+    exchange: Exchange,
+    setting: Setting,
+    socket: UdpSocket,
+    ports: Ports,
+    link: ControlLink,
+    counted: watch::Sender<Counters>,
+}
+
+impl Task {
+    async fn run(mut self, mut stopping: watch::Receiver<bool>) {
+        let mut room = vec![0; MESSAGE_BYTES_MAX + 1];
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut seen = self.link.seen.clone();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stopping.changed() => return self.end().await,
+                _ = beat.tick() => {
+                    self.act(|exchange, _, acts| exchange.tick(clock::mono(), acts)).await;
+                    self.counted.send_replace(self.exchange.counters().clone());
+                }
+                // A phone that was taken out of the configuration is hung up on.
+                Ok(()) = seen.changed() => self.follow_configuration(&mut seen).await,
+                received = self.socket.recv_from(&mut room) => match received {
+                    Ok((length, source)) => {
+                        let bytes = &room[..length];
+                        self.act(|exchange, ports, acts| {
+                            exchange.handle(bytes, source, clock::mono(), &mut |call| ports.open(call), acts);
+                        })
+                        .await;
+                    }
+                    Err(fault) => {
+                        tracing::warn!(%fault, "SIP cannot be received");
+                        tokio::time::sleep(BEAT).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Lets the exchange work and does what it wants. A panic costs its calls, not the daemon.
+    async fn act(&mut self, work: impl FnOnce(&mut Exchange, &mut Ports, &mut Vec<Act>)) {
+        let mut acts = Vec::new();
+        let (exchange, ports) = (&mut self.exchange, &mut self.ports);
+        if catch_unwind(AssertUnwindSafe(|| work(exchange, ports, &mut acts))).is_err() {
+            let in_call: Vec<GatewayId> = self.exchange.in_call().cloned().collect();
+            tracing::error!(calls = in_call.len(), "telephony has failed and begins anew; its calls are lost");
+            self.exchange = Exchange::new(self.setting.clone());
+            self.ports.open.clear();
+            acts = in_call.into_iter().map(|phone| Act::Tell { phone, sign: PhoneSign::Ended, begins: None }).collect();
+        }
+        for act in acts {
+            match act {
+                Act::Send(datagram) => {
+                    // What the system refuses is lost like any datagram: whoever needs it asks again.
+                    let _ = self.socket.try_send_to(&datagram.bytes, datagram.to);
+                }
+                Act::Tell { phone, sign, begins } => self.tell(phone, sign, begins).await,
+                Act::Close(call) => drop(self.ports.open.remove(&call)),
+            }
+        }
+    }
+
+    async fn tell(&mut self, phone: GatewayId, sign: PhoneSign, begins: Option<CallNumber>) {
+        let mut sockets = begins.and_then(|call| self.ports.open.remove(&call));
+        if let (Some(sockets), PhoneSign::Media(media)) = (&mut sockets, &sign)
+            && let PeerRule::Static(peer) = media.peer
+            && let Err(fault) = sockets.connect(peer)
+        {
+            tracing::warn!(%phone, %fault, "a phone's peer cannot be connected to; it is sent to without");
+        }
+        tracing::debug!(%phone, sign = named(&sign), "phone");
+        // Control is gone only when the process ends.
+        let _ = self.link.phones.send(PhoneSaid { phone, sign, sockets }).await;
+    }
+
+    async fn follow_configuration(&mut self, seen: &mut watch::Receiver<std::sync::Arc<crate::io::control_link::Seen>>) {
+        let gone: Vec<GatewayId> = {
+            let seen = seen.borrow_and_update();
+            let known = &seen.state.configuration.gateways;
+            self.exchange.in_call().filter(|phone| !known.contains_key(*phone)).cloned().collect()
+        };
+        for phone in gone {
+            self.act(|exchange, _, acts| exchange.hang_up(Some(&phone), clock::mono(), acts)).await;
+        }
+    }
+
+    async fn end(mut self) {
+        self.act(|exchange, _, acts| exchange.hang_up(None, clock::mono(), acts)).await;
+    }
+}
+
+fn named(sign: &PhoneSign) -> &'static str {
+    match sign {
+        PhoneSign::Registered(true) => "registered",
+        PhoneSign::Registered(false) => "no longer registered",
+        PhoneSign::Media(_) => "in a call",
+        PhoneSign::Key(true) => "keyed",
+        PhoneSign::Key(false) => "let go",
+        PhoneSign::Ended => "hung up",
+    }
+}
+
+/// How often the exchange looks at the time.
+const BEAT: Duration = Duration::from_millis(100);

@@ -1,0 +1,462 @@
+//! The exchange: every datagram of SIP comes here and what is to be sent goes out from here. Registers phones, answers
+//! their calls, ends what is dead. Time, randomness and sockets for media are arguments; owned by the SIP task.
+//!
+//! ```text
+//!   datagram -> guard -> gate -> transaction seen before? -> dialog's? -> call
+//!                                        |                     | no
+//!                                        again                 REGISTER, INVITE: who are you? -> 401, without state
+//! ```
+//!
+//! Whoever has not shown who it is costs one look and one answer that is hardly longer than the question.
+
+mod answer;
+mod enrol;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::call::{Asked, Call, CallEnd, CallNumber, Outcome, Reply};
+use super::digest::{Algorithm, Challenger, DigestSecret};
+use super::gate::{self, GateFault, Passage};
+use super::guard::Guard;
+use super::message::{Message, Start};
+use super::offer::{LocalMedia, MediaRules, SECRETS_BYTES, Secrets};
+use super::registrar::{Flow, Registrar, RegistrarLimits, Transport};
+use super::transaction::{Arrived, COOKIE, ClientId, Datagram, ServerKey, TimedOut, Transactions};
+use crate::domain::audio::{Codec, Format};
+use crate::domain::call::PhoneSign;
+use crate::domain::configuration::MediaSecurity;
+use crate::domain::id::GatewayId;
+use crate::domain::port::ExtensionIds;
+use crate::domain::time::MonoTime;
+
+/// A user's place at a talkgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub phone: GatewayId,
+    pub user: String,
+    /// What reaches it.
+    pub dialled: Vec<String>,
+}
+
+/// What an exchange is made of.
+#[derive(Clone)]
+pub struct Setting {
+    /// Where it is reached.
+    pub here: SocketAddr,
+    pub realm: String,
+    /// How phones may prove who they are.
+    pub digests: Vec<Algorithm>,
+    /// What calls may speak, best first.
+    pub codecs: Vec<Codec>,
+    /// In order: the first of a user takes calls without a number of ours.
+    pub places: Vec<Place>,
+    /// By user.
+    pub secrets: BTreeMap<String, DigestSecret>,
+    /// From the operating system.
+    pub key: Zeroizing<[u8; 32]>,
+}
+
+/// What the exchange wants done, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Send this.
+    Send(Datagram),
+    /// Something became of a phone; of a call that begins with media, `begins` names whose sockets to hand over.
+    Tell { phone: GatewayId, sign: PhoneSign, begins: Option<CallNumber> },
+    /// The sockets of this call are not needed any more, if they were not handed over.
+    Close(CallNumber),
+}
+
+/// Opens sockets for a call's media; `None` if there are none.
+pub type OpenMedia<'a> = &'a mut dyn FnMut(CallNumber) -> Option<LocalMedia>;
+
+/// What was counted since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub datagrams: u64,
+    /// Not looked at: more than their source may send.
+    pub over_rate: u64,
+    pub gate: BTreeMap<GateFault, u64>,
+    /// Asked who they are.
+    pub challenged: u64,
+    /// Answered that with something that is not right.
+    pub not_authentic: u64,
+    /// Final answers by status.
+    pub answers: BTreeMap<u16, u64>,
+    /// Answers that would have been too long for what provoked them.
+    pub too_long: u64,
+    pub calls_begun: u64,
+    pub calls_ended: BTreeMap<CallEnd, u64>,
+}
+
+/// The whole of SIP.
+pub struct Exchange {
+    here: SocketAddr,
+    places: Vec<Place>,
+    secrets: BTreeMap<String, DigestSecret>,
+    rules: MediaRules,
+    guard: Guard,
+    challenger: Challenger,
+    registrar: Registrar<String>,
+    transactions: Transactions,
+    calls: BTreeMap<CallNumber, Call>,
+    /// By our tag.
+    call_by_tag: BTreeMap<String, CallNumber>,
+    names: Names,
+    counters: Counters,
+}
+
+/// Where a request came from and what its transaction is.
+struct Came {
+    source: SocketAddr,
+    key: ServerKey,
+    /// What provoked whatever is answered (bytes).
+    length: usize,
+}
+
+impl Exchange {
+    /// Knows nobody yet.
+    pub fn new(setting: Setting) -> Self {
+        let Setting { here, realm, digests, codecs, places, secrets, key } = setting;
+        let nonces = Names::derived(&key, b"nonces");
+        Self {
+            here,
+            places,
+            secrets,
+            rules: MediaRules {
+                formats: codecs.into_iter().map(Format::usual).collect(),
+                security: MediaSecurity::Never,
+                keys_may_cross: false,
+                rtcp_mux: false,
+                extensions: ExtensionIds::default(),
+            },
+            guard: Guard::default(),
+            challenger: Challenger::new(&realm, &digests, &nonces),
+            registrar: Registrar::new(RegistrarLimits::default()),
+            transactions: Transactions::default(),
+            calls: BTreeMap::new(),
+            call_by_tag: BTreeMap::new(),
+            names: Names { mac: Names::keyed(&Names::derived(&key, b"names")), count: 0 },
+            counters: Counters::default(),
+        }
+    }
+
+    /// A datagram came.
+    pub fn handle(
+        &mut self,
+        bytes: &[u8],
+        source: SocketAddr,
+        now: MonoTime,
+        open: OpenMedia<'_>,
+        acts: &mut Vec<Act>,
+    ) {
+        self.counters.datagrams += 1;
+        let flow = Flow { transport: Transport::Udp, remote: source, local: self.here };
+        let is_known = self.registrar.knows(&flow);
+        if !self.guard.admits(source.ip(), is_known, now) {
+            self.counters.over_rate += 1;
+            return;
+        }
+        match gate::judge(bytes, source) {
+            Passage::KeepAlive => self.registrar.heard(&flow, now),
+            Passage::Refuse(fault, answer) => {
+                *self.counters.gate.entry(fault).or_default() += 1;
+                acts.push(Act::Send(Datagram { to: source, bytes: answer }));
+            }
+            Passage::Drop(fault) => *self.counters.gate.entry(fault).or_default() += 1,
+            Passage::Pass(length) => {
+                self.registrar.heard(&flow, now);
+                if let Some(message) = Message::read(&bytes[..length]) {
+                    self.take(&message, source, length, now, open, acts);
+                }
+            }
+        }
+    }
+
+    /// Time passes: several times a second.
+    pub fn tick(&mut self, now: MonoTime, acts: &mut Vec<Act>) {
+        let mut out = Vec::new();
+        let timed_out = self.transactions.tick(now, &mut out);
+        send(out, acts);
+        for end in timed_out {
+            match end {
+                TimedOut::Unacknowledged(key) => {
+                    let of_it = |call: &&Call| call.invite.as_ref().is_some_and(|(invite, _)| *invite == key);
+                    if let Some(number) = self.calls.values().find(of_it).map(|call| call.number) {
+                        self.end(number, CallEnd::Unacknowledged, now, acts);
+                    }
+                }
+                TimedOut::Unanswered(id) => self.take_answer(id, None, now, acts),
+            }
+        }
+        let over: Vec<CallNumber> = self.calls.values().filter(|c| c.is_over(now)).map(|c| c.number).collect();
+        over.into_iter().for_each(|number| self.end(number, CallEnd::Expired, now, acts));
+        let due = self.calls.values().filter_map(|call| Some((call.number, call.is_due(now)?)));
+        for (number, what) in due.collect::<Vec<_>>() {
+            self.ask(number, what, now, acts);
+        }
+        for user in self.registrar.expire(now) {
+            self.tell_registered(&user, now, acts);
+        }
+    }
+
+    /// Ends a phone's call, or with `None` all of them.
+    pub fn hang_up(&mut self, phone: Option<&GatewayId>, now: MonoTime, acts: &mut Vec<Act>) {
+        let of_it = |call: &&Call| phone.is_none_or(|phone| call.phone == *phone);
+        let numbers: Vec<CallNumber> = self.calls.values().filter(of_it).map(|call| call.number).collect();
+        numbers.into_iter().for_each(|number| self.end(number, CallEnd::Stopped, now, acts));
+    }
+
+    /// Phones in a call.
+    pub fn in_call(&self) -> impl Iterator<Item = &GatewayId> {
+        self.calls.values().map(|call| &call.phone)
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn take(
+        &mut self,
+        message: &Message,
+        source: SocketAddr,
+        length: usize,
+        now: MonoTime,
+        open: OpenMedia<'_>,
+        acts: &mut Vec<Act>,
+    ) {
+        let mut out = Vec::new();
+        let arrived = self.transactions.arrived(message, source, &mut out);
+        send(out, acts);
+        match arrived {
+            Arrived::Again | Arrived::Acknowledged | Arrived::Nothing => {}
+            Arrived::Answer(id) => {
+                let Start::Response { status } = message.start else { return };
+                self.take_answer(id, Some(status), now, acts);
+            }
+            Arrived::New => {
+                let Some(key) = ServerKey::of(message, source) else { return };
+                self.take_request(message, Came { source, key, length }, now, open, acts);
+            }
+        }
+    }
+
+    fn take_request(
+        &mut self,
+        request: &Message,
+        came: Came,
+        now: MonoTime,
+        open: OpenMedia<'_>,
+        acts: &mut Vec<Act>,
+    ) {
+        let method = request.method().unwrap_or_default();
+        let tag = request.value("to").and_then(|to| super::message::parameter(to, "tag"));
+        let call = tag.and_then(|tag| self.find(tag, request));
+        if method == "ACK" {
+            return call.into_iter().for_each(|number| self.take_ack(number, request, now, acts));
+        }
+        if method == "CANCEL" {
+            // Every INVITE has been answered by the time its CANCEL comes: nothing is left to be stopped.
+            let invite = ServerKey::of_cancelled(request, came.source);
+            let status = if invite.is_some_and(|key| self.transactions.knows(&key)) { 200 } else { 481 };
+            return self.answer_stateless(request, &came, &Reply::of(status), acts);
+        }
+        if let Some(unknown) = self.unknown_extensions(request) {
+            let reply = Reply::of(420).with("Unsupported", unknown);
+            return self.answer_stateless(request, &came, &reply, acts);
+        }
+        match (tag, call) {
+            (Some(_), None) => self.answer_stateless(request, &came, &Reply::of(481), acts),
+            (Some(_), Some(number)) => self.take_in_dialog(number, request, &came, now, acts),
+            (None, _) => match method {
+                "REGISTER" => self.register(request, &came, now, acts),
+                "INVITE" => self.invite(request, &came, now, open, acts),
+                "OPTIONS" => self.answer_stateless(request, &came, &Reply::of(200), acts),
+                "BYE" | "UPDATE" | "INFO" | "PRACK" => self.answer_stateless(request, &came, &Reply::of(481), acts),
+                "REFER" => self.answer_stateless(request, &came, &Reply::of(603), acts),
+                "MESSAGE" | "NOTIFY" | "SUBSCRIBE" | "PUBLISH" => {
+                    self.answer_stateless(request, &came, &Reply::of(405), acts);
+                }
+                _ => self.answer_stateless(request, &came, &Reply::of(501), acts),
+            },
+        }
+    }
+
+    fn take_in_dialog(
+        &mut self,
+        number: CallNumber,
+        request: &Message,
+        came: &Came,
+        now: MonoTime,
+        acts: &mut Vec<Act>,
+    ) {
+        let secrets = no_secrets();
+        let Some(call) = self.calls.get_mut(&number) else { return };
+        if !call.dialog.take(request, came.source) {
+            return self.answer_stateless(request, came, &Reply::of(500), acts);
+        }
+        let before = call.invite.clone();
+        let tag = call.dialog.local_tag.clone();
+        let (reply, outcome) = call.request(request, &came.key, (&self.rules, &secrets), now);
+        // Whoever goes on has seen our answer, whatever became of its ACK.
+        let replaced = before.filter(|before| call.invite.as_ref() != Some(before));
+        replaced.into_iter().for_each(|(key, _)| self.transactions.acknowledged(&key));
+        self.answer(request, came, &reply, Some(&tag), now, acts);
+        self.carry_out(number, outcome, None, now, acts);
+    }
+
+    fn take_ack(&mut self, number: CallNumber, ack: &Message, now: MonoTime, acts: &mut Vec<Act>) {
+        let Some(call) = self.calls.get_mut(&number) else { return };
+        let begins = call.is_without_media().then_some(number);
+        let Some((key, outcome)) = call.acknowledge(ack, now) else { return };
+        self.transactions.acknowledged(&key);
+        self.carry_out(number, outcome, begins, now, acts);
+    }
+
+    fn carry_out(
+        &mut self,
+        number: CallNumber,
+        outcome: Outcome,
+        begins: Option<CallNumber>,
+        now: MonoTime,
+        acts: &mut Vec<Act>,
+    ) {
+        let Some(phone) = self.calls.get(&number).map(|call| call.phone.clone()) else { return };
+        match outcome {
+            Outcome::Stays => {}
+            Outcome::Media(media) => acts.push(Act::Tell { phone, sign: PhoneSign::Media(media), begins }),
+            Outcome::Key(keyed) => acts.push(Act::Tell { phone, sign: PhoneSign::Key(keyed), begins: None }),
+            Outcome::Over(why) => self.end(number, why, now, acts),
+        }
+    }
+
+    /// A call is over: its port is closed before anything is said about it.
+    fn end(&mut self, number: CallNumber, why: CallEnd, now: MonoTime, acts: &mut Vec<Act>) {
+        let Some(mut call) = self.calls.remove(&number) else { return };
+        self.call_by_tag.remove(&call.dialog.local_tag);
+        *self.counters.calls_ended.entry(why).or_default() += 1;
+        acts.push(Act::Tell { phone: call.phone.clone(), sign: PhoneSign::Ended, begins: None });
+        acts.push(Act::Close(number));
+        if let Some((key, _)) = call.invite.take() {
+            self.transactions.acknowledged(&key);
+        }
+        if why.needs_bye() {
+            let (id, branch) = self.names.branch();
+            let bytes = call.dialog.request("BYE", self.here, &branch).bytes();
+            self.request(id, branch, Datagram { to: call.dialog.flow, bytes }, now, acts);
+        }
+    }
+
+    fn ask(&mut self, number: CallNumber, what: Asked, now: MonoTime, acts: &mut Vec<Act>) {
+        let (id, branch) = self.names.branch();
+        let contact = self.contact();
+        let Some(call) = self.calls.get_mut(&number) else { return };
+        call.asks(id, what);
+        let to = call.dialog.flow;
+        let text = match what {
+            Asked::Options => call.dialog.request("OPTIONS", self.here, &branch),
+            Asked::Update => {
+                let text = call.dialog.request("UPDATE", self.here, &branch).line("Contact", &contact);
+                match call.session() {
+                    Some(session) => session.write_refresh(text),
+                    None => text,
+                }
+            }
+        };
+        let bytes = text.bytes();
+        self.request(id, branch, Datagram { to, bytes }, now, acts);
+    }
+
+    fn request(&mut self, id: ClientId, branch: String, request: Datagram, now: MonoTime, acts: &mut Vec<Act>) {
+        let mut out = Vec::new();
+        self.transactions.request(id, branch, request, now, &mut out);
+        send(out, acts);
+    }
+
+    fn take_answer(&mut self, id: ClientId, status: Option<u16>, now: MonoTime, acts: &mut Vec<Act>) {
+        let Some(call) = self.calls.values_mut().find(|call| call.awaits(id)) else { return };
+        let (number, outcome) = (call.number, call.answered(status, now));
+        self.carry_out(number, outcome, None, now, acts);
+    }
+
+    fn find(&self, tag: &str, request: &Message) -> Option<CallNumber> {
+        let call = self.calls.get(self.call_by_tag.get(tag)?)?;
+        let is_its = request.value("call-id") == Some(&call.dialog.call_id) && call.dialog.is_from_peer(request);
+        is_its.then_some(call.number)
+    }
+
+    /// What a request requires and we do not have.
+    fn unknown_extensions(&self, request: &Message) -> Option<String> {
+        let unknown: Vec<&str> =
+            request.list("require").into_iter().filter(|option| !option.eq_ignore_ascii_case("timer")).collect();
+        (!unknown.is_empty()).then(|| unknown.join(", "))
+    }
+
+    fn contact(&self) -> String {
+        format!("<sip:{}>", self.here)
+    }
+}
+
+fn send(out: Vec<Datagram>, acts: &mut Vec<Act>) {
+    acts.extend(out.into_iter().map(Act::Send));
+}
+
+/// Nothing is encrypted, so nothing is asked of them.
+fn no_secrets() -> Secrets {
+    Secrets::new(Zeroizing::new([0; SECRETS_BYTES]))
+}
+
+/// Names nobody can guess: tags and branches.
+struct Names {
+    mac: Hmac<Sha256>,
+    count: u64,
+}
+
+impl Names {
+    fn keyed(key: &Zeroizing<[u8; 32]>) -> Hmac<Sha256> {
+        <Hmac<Sha256> as Mac>::new_from_slice(key.as_ref()).expect("HMAC takes a key of any length")
+    }
+
+    fn derived(key: &Zeroizing<[u8; 32]>, of: &[u8]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(Self::keyed(key).chain_update(of).finalize().into_bytes().into())
+    }
+
+    fn next(&mut self) -> [u8; 16] {
+        self.count += 1;
+        let full = self.mac.clone().chain_update(self.count.to_be_bytes()).finalize().into_bytes();
+        std::array::from_fn(|at| full[at])
+    }
+
+    fn tag(&mut self) -> String {
+        hex(&self.next())
+    }
+
+    /// The same for the same request, so that an answer without state can be repeated.
+    fn of_request(&self, key: &ServerKey) -> String {
+        let text = format!("{key:?}");
+        let full = self.mac.clone().chain_update(b"request").chain_update(text.as_bytes()).finalize().into_bytes();
+        hex(&full[..8])
+    }
+
+    fn number(&mut self) -> u64 {
+        u64::from_be_bytes(*self.next().first_chunk().expect("sixteen bytes hold eight"))
+    }
+
+    fn branch(&mut self) -> (ClientId, String) {
+        let tag = self.tag();
+        (self.count, format!("{COOKIE}{tag}"))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Calls at once: more than the ports of a daemon.
+const CALLS_MAX: usize = 4096;

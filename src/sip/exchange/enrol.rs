@@ -1,0 +1,161 @@
+//! Who it is, where it is, and the beginning of its calls: REGISTER and the first INVITE.
+
+use super::{Act, CALLS_MAX, Came, Exchange, OpenMedia, no_secrets};
+use crate::domain::call::PhoneSign;
+use crate::domain::time::MonoTime;
+use crate::sip::call::{Call, CallEnd, Outcome, Reply};
+use crate::sip::dialog::Dialog;
+use crate::sip::digest::{Authorization, Verdict};
+use crate::sip::message::{Message, Start, parameter, uri_of, user_of};
+use crate::sip::registrar::{Contact, Contacts, Flow, RegisterRefusal, Registration, Transport};
+
+impl Exchange {
+    /// The user that made this request, or it has been asked who it is.
+    fn authenticated(
+        &mut self,
+        request: &Message,
+        came: &Came,
+        now: MonoTime,
+        acts: &mut Vec<Act>,
+    ) -> Option<String> {
+        let mut stale = false;
+        // A phone with several accounts sends several.
+        for value in request.values("authorization") {
+            let Ok(answer) = Authorization::parse(value) else { continue };
+            let secret = self.secrets.get(&answer.username);
+            match self.challenger.judge(&answer, request.method().unwrap_or_default(), secret, now) {
+                Verdict::Right => return Some(answer.username),
+                Verdict::Stale => stale = true,
+                Verdict::Wrong => self.counters.not_authentic += 1,
+            }
+        }
+        self.counters.challenged += 1;
+        let mut reply = Reply::of(401);
+        for challenge in self.challenger.challenges(stale, now) {
+            reply = reply.with("WWW-Authenticate", challenge);
+        }
+        self.answer_stateless(request, came, &reply, acts);
+        None
+    }
+
+    pub(super) fn register(&mut self, request: &Message, came: &Came, now: MonoTime, acts: &mut Vec<Act>) {
+        let Some(user) = self.authenticated(request, came, now, acts) else { return };
+        let aor = request.value("to").map(|to| user_of(uri_of(to))).unwrap_or_default();
+        if aor != user {
+            return self.answer(request, came, &Reply::of(403), None, now, acts);
+        }
+        let registration = registration(request, came, self.here);
+        if let Err(why) = self.registrar.register(&user, &registration, now) {
+            let mut reply = Reply::of(why.status());
+            if let RegisterRefusal::TooBrief(least_s) = why {
+                reply = reply.with("Min-Expires", least_s.to_string());
+            }
+            return self.answer(request, came, &reply, None, now, acts);
+        }
+        let mut reply = Reply::of(200);
+        for binding in self.registrar.bindings(&user, now) {
+            reply = reply.with("Contact", format!("<{}>;expires={}", binding.uri, binding.expires_s(now)));
+        }
+        self.answer(request, came, &reply, None, now, acts);
+        self.tell_registered(&user, now, acts);
+    }
+
+    /// All places of a user are where it is.
+    pub(super) fn tell_registered(&mut self, user: &str, now: MonoTime, acts: &mut Vec<Act>) {
+        let is_there = !self.registrar.bindings(&user.to_owned(), now).is_empty();
+        for place in self.places.iter().filter(|place| place.user == user) {
+            let sign = PhoneSign::Registered(is_there);
+            acts.push(Act::Tell { phone: place.phone.clone(), sign, begins: None });
+        }
+    }
+
+    pub(super) fn invite(
+        &mut self,
+        request: &Message,
+        came: &Came,
+        now: MonoTime,
+        open: OpenMedia<'_>,
+        acts: &mut Vec<Act>,
+    ) {
+        let Some(user) = self.authenticated(request, came, now, acts) else { return };
+        let Start::Request { uri, .. } = &request.start else { return };
+        let dialled = user_of(uri);
+        let kind = request.value("content-type").unwrap_or("application/sdp");
+        let is_sdp = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/sdp"));
+        let refusal = match self.place_of(&user, &dialled) {
+            None => Some(Reply::of(404)),
+            Some(_) if !is_sdp && !request.body.is_empty() => Some(Reply::of(415).with("Accept", "application/sdp")),
+            Some(_) if self.calls.len() >= CALLS_MAX => Some(Reply::of(503).with("Retry-After", "5")),
+            Some(_) => None,
+        };
+        if let Some(reply) = refusal {
+            return self.answer(request, came, &reply, None, now, acts);
+        }
+        let Some(phone) = self.place_of(&user, &dialled).cloned() else { return };
+        let tag = self.names.tag();
+        let Some(dialog) = Dialog::of(request, &tag, came.source) else {
+            return self.answer(request, came, &Reply::of(400), None, now, acts);
+        };
+        let number = self.names.number();
+        let Some(local) = open(number) else {
+            return self.answer(request, came, &Reply::of(503).with("Retry-After", "5"), None, now, acts);
+        };
+        let session = self.names.number();
+        let (rules, secrets) = (&self.rules, no_secrets());
+        let of_dialog = (came.key.clone(), dialog);
+        let begun = Call::begin(request, (phone.clone(), number), of_dialog, (local, session), (rules, &secrets), now);
+        match begun {
+            Err(reply) => {
+                acts.push(Act::Close(number));
+                self.answer(request, came, &reply, None, now, acts);
+            }
+            Ok((call, reply, outcome)) => {
+                // A phone that starts anew does not know its old call any more: the new one is what it wants.
+                let old: Vec<_> = self.calls.values().filter(|old| old.phone == phone).map(|old| old.number).collect();
+                old.into_iter().for_each(|old| self.end(old, CallEnd::Replaced, now, acts));
+                self.counters.calls_begun += 1;
+                self.call_by_tag.insert(tag.clone(), number);
+                self.calls.insert(number, call);
+                // Heard before it is told that it is: what is said meanwhile is not lost.
+                let begins = matches!(outcome, Outcome::Media(_)).then_some(number);
+                self.carry_out(number, outcome, begins, now, acts);
+                self.answer(request, came, &reply, Some(&tag), now, acts);
+            }
+        }
+    }
+
+    /// The place of a user that these digits reach. Without a number of anybody, the user's first.
+    fn place_of(&self, user: &str, dialled: &str) -> Option<&crate::domain::id::GatewayId> {
+        let mut own = self.places.iter().filter(|place| place.user == user);
+        if dialled.is_empty() || dialled == user {
+            return own.next().map(|place| &place.phone);
+        }
+        own.find(|place| place.dialled.iter().any(|number| number == dialled)).map(|place| &place.phone)
+    }
+}
+
+/// An authenticated REGISTER as the registrar wants it.
+fn registration(request: &Message, came: &Came, here: std::net::SocketAddr) -> Registration {
+    let contacts = request.list("contact");
+    Registration {
+        call_id: request.value("call-id").unwrap_or_default().to_owned(),
+        cseq: request.cseq().unwrap_or_default(),
+        contacts: match contacts[..] {
+            ["*"] => Contacts::All,
+            _ => Contacts::These(contacts.into_iter().map(contact).collect()),
+        },
+        expires_s: request.value("expires").and_then(|expires| expires.parse().ok()),
+        flow: Flow { transport: Transport::Udp, remote: came.source, local: here },
+    }
+}
+
+fn contact(value: &str) -> Contact {
+    let thousandths = |q: &str| q.parse::<f32>().ok().map(|q| (q.clamp(0.0, 1.0) * 1000.0) as u16);
+    let flow = parameter(value, "reg-id").and_then(|number| number.parse().ok()).unwrap_or(0);
+    Contact {
+        uri: uri_of(value).to_owned(),
+        q_thousandths: parameter(value, "q").and_then(thousandths).unwrap_or(1000),
+        expires_s: parameter(value, "expires").and_then(|expires| expires.parse().ok()),
+        instance: parameter(value, "+sip.instance").map(|id| (id.to_owned(), flow)),
+    }
+}
