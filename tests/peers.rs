@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first fault")]
 
+#[path = "peers/calls.rs"]
+mod calls;
 #[path = "peers/child.rs"]
 mod child;
 #[path = "peers/county.rs"]
@@ -26,6 +28,8 @@ mod many;
 mod mic;
 #[path = "peers/orderly.rs"]
 mod orderly;
+#[path = "peers/phone.rs"]
+mod phone;
 #[path = "peers/ports.rs"]
 mod ports;
 #[path = "peers/sites.rs"]

@@ -257,7 +257,7 @@ section! {
     /// Telephony.
     SIP "sip", Form::One,
     "Telephony: where phones register and call. Read at start. Without `listen` there is none.", "";
-    "listen": Address => Absent("\"192.0.2.1:5060\"", "no SIP"),
+    "listen": Address => Absent("\"127.0.0.1:5060\"", "no SIP"),
         "Address of one interface and UDP port where phones register and call; what they are told stands in it.";
     "realm": Name => Is(T("crosspatch")),
         "What phones show when they ask for the password. Changed, every phone must be told its password anew.";

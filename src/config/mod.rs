@@ -34,8 +34,8 @@ use crate::domain::configuration::{Configuration, Policy};
 
 pub use explain::{explain, reference, sections};
 pub use fault::{FAULTS_MAX, Fault, Severity, render};
-pub use schema::schema;
 pub use phones::{PhoneAccount, Sip};
+pub use schema::schema;
 pub use settings::{Limits, SecretSource, Settings, Tls, Token};
 
 use fault::Faults;

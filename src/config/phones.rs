@@ -48,7 +48,7 @@ pub(super) fn sip(document: &Document, faults: &mut Faults<'_>) -> Option<Sip> {
     let accounts = accounts(document, faults);
     if !entry.is_written("listen") {
         if let Some(phone) = document.all(&PHONE).first() {
-            let suggestion = "add: [sip] with listen = \"192.0.2.1:5060\"".to_owned();
+            let suggestion = "add: [sip] with listen = \"127.0.0.1:5060\"".to_owned();
             faults.fault(&phone.header, "there are phones, and nothing listens for them", Some(suggestion));
         }
         return None;

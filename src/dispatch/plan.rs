@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::domain::configuration::{
-    Agency, Agreement, Answer, Configuration, Gateway, GatewayKind, GatewayPort, OnLoop, OnLoss, Patchable, Phone, Policy,
-    RtpGateway, Talkgroup,
+    Agency, Agreement, Answer, Configuration, Gateway, GatewayKind, GatewayPort, OnLoop, OnLoss, Patchable, Phone,
+    Policy, RtpGateway, Talkgroup,
 };
 use crate::domain::event::{Event, Recorded};
 use crate::domain::id::{AgencyId, TalkgroupId};

@@ -211,7 +211,10 @@ impl Task {
         let _ = self.link.phones.send(PhoneSaid { phone, sign, sockets }).await;
     }
 
-    async fn follow_configuration(&mut self, seen: &mut watch::Receiver<std::sync::Arc<crate::io::control_link::Seen>>) {
+    async fn follow_configuration(
+        &mut self,
+        seen: &mut watch::Receiver<std::sync::Arc<crate::io::control_link::Seen>>,
+    ) {
         let gone: Vec<GatewayId> = {
             let seen = seen.borrow_and_update();
             let known = &seen.state.configuration.gateways;

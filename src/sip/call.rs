@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use super::dialog::{Dialog, INTERVAL_MIN_S, Session};
 use super::message::Message;
-use super::offer::{AgreedMedia, LocalMedia, MediaRules, Negotiation, Secrets, SdpText};
+use super::offer::{AgreedMedia, LocalMedia, MediaRules, Negotiation, SdpText, Secrets};
 use super::sdp::Direction;
 use super::transaction::{ClientId, ServerKey};
 use crate::domain::call::CallMedia;
@@ -38,7 +38,8 @@ pub struct Call {
     is_late: bool,
     session: Option<Session>,
     heard: MonoTime,
-    asked: Option<(ClientId, Asked)>,
+    /// What was asked, and when.
+    asked: Option<(ClientId, Asked, MonoTime)>,
 }
 
 /// What we want to know of the far side.
@@ -200,7 +201,8 @@ impl Call {
 
     /// What must be asked now, if anything: that it is there, or that its session goes on.
     pub fn is_due(&self, now: MonoTime) -> Option<Asked> {
-        if self.asked.is_some() {
+        // Before its ACK the repetitions of our answer ask.
+        if self.asked.is_some() || self.invite.is_some() {
             return None;
         }
         if self.session.as_ref().is_some_and(|session| session.is_due(now)) {
@@ -210,13 +212,13 @@ impl Call {
     }
 
     /// It was asked; the answer has this number.
-    pub fn asks(&mut self, id: ClientId, what: Asked) {
-        self.asked = Some((id, what));
+    pub fn asks(&mut self, id: ClientId, what: Asked, now: MonoTime) {
+        self.asked = Some((id, what, now));
     }
 
     /// Whether this answer is awaited here.
     pub fn awaits(&self, id: ClientId) -> bool {
-        self.asked.is_some_and(|(asked, _)| asked == id)
+        self.asked.is_some_and(|(asked, ..)| asked == id)
     }
 
     /// Adds to our refreshing request what it says of the session.
@@ -226,8 +228,10 @@ impl Call {
 
     /// The answer came; `None`: none will.
     pub fn answered(&mut self, status: Option<u16>, now: MonoTime) -> Outcome {
-        let Some((_, what)) = self.asked.take() else { return Outcome::Stays };
+        let Some((_, what, since)) = self.asked.take() else { return Outcome::Stays };
         match status {
+            // It did not answer, but it asked something itself.
+            None if self.heard > since => return Outcome::Stays,
             // RFC 3261 section 12.2.1.2: these two end the dialog.
             None | Some(408 | 481) => return Outcome::Over(CallEnd::Gone),
             Some(200..=299) if what == Asked::Update => self.session.iter_mut().for_each(|one| one.refreshed(now)),

@@ -247,14 +247,7 @@ impl Exchange {
         }
     }
 
-    fn take_request(
-        &mut self,
-        request: &Message,
-        came: Came,
-        now: MonoTime,
-        open: OpenMedia<'_>,
-        acts: &mut Vec<Act>,
-    ) {
+    fn take_request(&mut self, request: &Message, came: Came, now: MonoTime, open: OpenMedia<'_>, acts: &mut Vec<Act>) {
         let method = request.method().unwrap_or_default();
         let tag = request.value("to").and_then(|to| super::message::parameter(to, "tag"));
         let call = tag.and_then(|tag| self.find(tag, request));
@@ -357,7 +350,7 @@ impl Exchange {
         let (id, branch) = self.names.branch();
         let contact = self.contact();
         let Some(call) = self.calls.get_mut(&number) else { return };
-        call.asks(id, what);
+        call.asks(id, what, now);
         let to = call.dialog.flow;
         let text = match what {
             Asked::Options => call.dialog.request("OPTIONS", self.here, &branch),

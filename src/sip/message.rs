@@ -256,7 +256,10 @@ mod tests {
     #[test]
     fn folds_and_compact_names_are_read_and_the_body_ends_where_it_says() {
         let message = Message::read(INVITE.as_bytes()).unwrap();
-        assert_eq!((message.method(), message.cseq(), message.cseq_method()), (Some("INVITE"), Some(7), Some("INVITE")));
+        assert_eq!(
+            (message.method(), message.cseq(), message.cseq_method()),
+            (Some("INVITE"), Some(7), Some("INVITE"))
+        );
         assert_eq!(message.value("to"), Some("<sip:6001@192.0.2.1>"));
         assert_eq!(message.list("supported"), ["timer", "path", "Replaces"]);
         assert!(message.lists("supported", "TIMER") && !message.lists("supported", "100rel"));

@@ -200,14 +200,7 @@ impl Transactions {
     }
 
     /// Sends a request other than INVITE and repeats it until it is answered.
-    pub fn request(
-        &mut self,
-        id: ClientId,
-        branch: String,
-        request: Datagram,
-        now: MonoTime,
-        out: &mut Vec<Datagram>,
-    ) {
+    pub fn request(&mut self, id: ClientId, branch: String, request: Datagram, now: MonoTime, out: &mut Vec<Datagram>) {
         out.push(request.clone());
         let Datagram { to, bytes } = request;
         let repeats = Repeats::begin(now);

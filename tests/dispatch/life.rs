@@ -10,7 +10,9 @@ use crate::rig::*;
 /// The first gateway of police sends RTCP, fire's does not.
 fn desk() -> Desk {
     let mut configuration = configuration();
-    let GatewayKind::Rtp(rtp) = &mut configuration.gateways.get_mut(&gateway("gw-pd-1a")).unwrap().kind;
+    let GatewayKind::Rtp(rtp) = &mut configuration.gateways.get_mut(&gateway("gw-pd-1a")).unwrap().kind else {
+        panic!("a gateway by RTP")
+    };
     rtp.rtcp_timeout_s = 20;
     Desk::new(configuration)
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::type_complexity, reason = "a table of cases is read where it stands")]
 
 mod agreements;
+mod calls;
 mod control;
 mod ears;
 mod life;

@@ -60,7 +60,9 @@ fn what_others_could_do_more_waits_for_its_owner() {
             "another interface",
             |_| {},
             |c| {
-                let GatewayKind::Rtp(rtp) = &mut c.gateways.get_mut(&gateway("gw-fd-1")).unwrap().kind;
+                let GatewayKind::Rtp(rtp) = &mut c.gateways.get_mut(&gateway("gw-fd-1")).unwrap().kind else {
+                    panic!("a gateway by RTP")
+                };
                 rtp.local.set_ip([127, 0, 0, 2].into());
             },
         ),
@@ -71,7 +73,9 @@ fn what_others_could_do_more_waits_for_its_owner() {
             "another peer",
             |_| {},
             |c| {
-                let GatewayKind::Rtp(rtp) = &mut c.gateways.get_mut(&gateway("gw-fd-1")).unwrap().kind;
+                let GatewayKind::Rtp(rtp) = &mut c.gateways.get_mut(&gateway("gw-fd-1")).unwrap().kind else {
+                    panic!("a gateway by RTP")
+                };
                 rtp.peer = PeerRule::Static(([127, 0, 0, 1], 9).into());
             },
         ),

@@ -54,7 +54,9 @@ fn obey(table: &mut RouteTable, orders: &[Order]) {
             Order::Emergency { port, talker, open: true } => table.emergencies.push((port, talker)),
             Order::Emergency { port, talker, open: false } => table.emergencies.retain(|e| *e != (port, talker)),
             Order::Only(only) => *table = only,
-            Order::Revoke { .. } | Order::Announce { .. } => panic!("a table never leads to {order:?}"),
+            Order::Revoke { .. } | Order::Key { .. } | Order::Announce { .. } => {
+                panic!("a table never leads to {order:?}")
+            }
         }
     }
     table.ports.sort_by_key(|p| p.port);

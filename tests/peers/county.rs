@@ -92,6 +92,22 @@ impl County {
         local
     }
 
+    /// Telephony on a free port, which comes back.
+    pub fn sip(&mut self, codecs: &str) -> u16 {
+        let port = free_pair();
+        let _ = write!(self.text, "[sip]\nlisten = \"127.0.0.1:{port}\"\ncodecs = [{codecs}]\n\n");
+        port
+    }
+
+    /// A phone of a talkgroup; its user is its id and its password comes back.
+    pub fn phone(&mut self, id: &str, talkgroup: &str) -> String {
+        let password = format!("password of {id}").replace(' ', "-");
+        let file = self.path().join(format!("{id}.password"));
+        std::fs::write(&file, &password).unwrap();
+        let _ = write!(self.text, "[[phone]]\nid = \"{id}\"\ntalkgroup = \"{talkgroup}\"\nfile = {file:?}\n\n");
+        password
+    }
+
     /// A microphone of an agency; it is started by the caller once the daemon is there, or before.
     pub fn mic(&mut self, agency: &str, tool: Tool, codec: Codec) -> Mic {
         let from = free_pair();

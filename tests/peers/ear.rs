@@ -85,6 +85,11 @@ impl Ear {
         }
     }
 
+    /// Whether this has been heard after a mark; it may have been said several times.
+    pub fn has_heard(&self, said: &[i16], mark: usize) -> bool {
+        mark < self.mark() && heard_in(said, &self.since(mark)).is_heard()
+    }
+
     /// Everything heard after a mark.
     pub fn since(&self, mark: usize) -> Vec<i16> {
         self.recording.samples.lock().unwrap()[mark..].to_vec()

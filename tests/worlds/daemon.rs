@@ -68,6 +68,7 @@ impl World {
         let request = match &input {
             Input::Command { request, .. } => Some(*request),
             Input::Report(_)
+            | Input::Phone { .. }
             | Input::Committed { .. }
             | Input::CommitFailed { .. }
             | Input::JournalBack

@@ -98,7 +98,7 @@ impl Field {
     pub fn new(configuration: &Configuration, entropy: &mut Entropy, clean: bool) -> Self {
         let mut devices = Vec::new();
         for (id, gateway) in &configuration.gateways {
-            let GatewayKind::Rtp(rtp) = &gateway.kind;
+            let GatewayKind::Rtp(rtp) = &gateway.kind else { continue };
             let number = devices.len() as u16;
             let (address, moves) = match &rtp.peer {
                 PeerRule::Static(address) => (*address, false),

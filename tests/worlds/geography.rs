@@ -287,8 +287,7 @@ impl Plan<'_> {
         port.transmit.overlap = Overlap::One;
         self.known_peers = true;
         let id = self.insert_gateway(LINE, "a", port);
-        if let Some(gateway) = self.configuration.gateways.get_mut(&id) {
-            let GatewayKind::Rtp(rtp) = &mut gateway.kind;
+        if let Some(Gateway { kind: GatewayKind::Rtp(rtp), .. }) = self.configuration.gateways.get_mut(&id) {
             rtp.rtcp_timeout_s = 16;
         }
         let group = self.configuration.talkgroups.get_mut(&talkgroup(LINE)).expect("it was inserted just now");

@@ -15,8 +15,8 @@ mod words;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::domain::command::{Command, Principal};
 use crate::domain::call::PhoneSign;
+use crate::domain::command::{Command, Principal};
 use crate::domain::event::{Alarm, Event, Recorded, Stream};
 use crate::domain::id::{GatewayId, PortId, UserId};
 use crate::domain::incident::Actor;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::command::{Command, Principal};
 use crate::domain::call::PhoneSign;
+use crate::domain::command::{Command, Principal};
 use crate::domain::event::Recorded;
 use crate::domain::id::GatewayId;
 use crate::domain::order::OrderBatch;

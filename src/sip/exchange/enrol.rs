@@ -11,13 +11,7 @@ use crate::sip::registrar::{Contact, Contacts, Flow, RegisterRefusal, Registrati
 
 impl Exchange {
     /// The user that made this request, or it has been asked who it is.
-    fn authenticated(
-        &mut self,
-        request: &Message,
-        came: &Came,
-        now: MonoTime,
-        acts: &mut Vec<Act>,
-    ) -> Option<String> {
+    fn authenticated(&mut self, request: &Message, came: &Came, now: MonoTime, acts: &mut Vec<Act>) -> Option<String> {
         let mut stale = false;
         // A phone with several accounts sends several.
         for value in request.values("authorization") {

@@ -47,6 +47,7 @@ impl Shadow {
             }
             Order::SetGroup(_)
             | Order::DropGroup(_)
+            | Order::Key { .. }
             | Order::Revoke { .. }
             | Order::Emergency { .. }
             | Order::Announce { .. } => {}

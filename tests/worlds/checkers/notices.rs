@@ -45,6 +45,7 @@ impl Notices {
             | Notice::Restored
             | Notice::ExpiresSoon
             | Notice::ClosesSoon
+            | Notice::Granted
             | Notice::Queued => false,
         };
         let waiting = self.at.entry(ear).or_insert(Waiting { ordered: now, heard: None, like_a_voice });

@@ -1,0 +1,130 @@
+//! Calls of a real phone: what it hears, when it is heard, and what ends that.
+
+use crosspatch::dispatch::view::{GatewayView, Life};
+use crosspatch::domain::audio::Codec;
+use crosspatch::domain::command::Command;
+use crosspatch::domain::id::AgencyId;
+use crosspatch::domain::incident::CutTarget;
+
+use super::Tool;
+use super::county::County;
+use super::daemon::{Daemon, Desk};
+use super::ear::Ear;
+use super::hearing::{Piece, Voice};
+use super::phone::Phone;
+
+const SPOKEN: [(&str, Codec); 3] = [("plain", Codec::Pcmu), ("wide", Codec::G722), ("best", Codec::Opus)];
+
+fn gateway(desk: &Desk, id: &str) -> GatewayView {
+    let all = desk.roster().talkgroups.into_iter().flat_map(|talkgroup| talkgroup.gateways);
+    all.into_iter().find(|view| view.gateway.as_str() == id).expect("it is configured")
+}
+
+/// Waits until a phone is like this in the roster.
+fn wait_until(desk: &Desk, phone: &mut Phone, id: &str, what: &str, is_so: impl Fn(&GatewayView) -> bool) {
+    phone.wait_for(what, |_| is_so(&gateway(desk, id)));
+}
+
+fn wait_until_heard(ear: &Ear, phone: &mut Phone, said: &Piece, mark: usize, what: &str) {
+    phone.wait_for(what, |_| ear.has_heard(&said.samples, mark));
+}
+
+#[test]
+fn a_phone_hears_its_talkgroup_and_is_heard_from_its_star_to_its_hash_and_at_no_other_time() {
+    let mut county = County::new();
+    county.agency("pd");
+    let mic = county.mic("pd", Tool::GStreamer, Codec::Pcmu);
+    let mut ear = county.ear("pd", Tool::Ffmpeg, Codec::Pcmu);
+    let registrar = county.sip("\"pcmu\", \"g722\", \"opus\"");
+    let passwords = SPOKEN.map(|(id, _)| county.phone(id, "pd-1"));
+    let mut daemon = Daemon::start(&county.file());
+    let desk = daemon.desk("pd");
+    let mut voice = Voice::load("demo-instruct");
+    for ((id, codec), password) in SPOKEN.into_iter().zip(passwords) {
+        let own = voice.next_piece();
+        let mut phone = Phone::start(id, &password, registrar, codec, own.frames.as_flattened(), county.path());
+        wait_until(&desk, &mut phone, id, "its registration", |view| view.life == Life::Registered);
+        phone.dial("pd-1");
+        wait_until(&desk, &mut phone, id, "its call", |view| view.life == Life::InCall);
+        let before = ear.mark();
+        let said = voice.next_piece();
+        mic.say(&said.frames);
+        phone.wait_for_speech(&said.samples, "the radio");
+        ear.wait_for(&said.samples, before, "the radio");
+        assert!(!ear.has_heard(&own.samples, before), "{id} was heard before its star");
+
+        phone.press('*');
+        wait_until_heard(&ear, &mut phone, &own, before, "being heard after its star");
+        phone.press('#');
+        wait_until(&desk, &mut phone, id, "its key to be up", |view| !view.talking);
+        let after = ear.mark() + MIXED;
+        let said = voice.next_piece();
+        mic.say(&said.frames);
+        ear.wait_for(&said.samples, after - MIXED, "the radio after the phone");
+        phone.wait_for_speech(&said.samples, "the radio after it talked");
+        assert!(!ear.has_heard(&own.samples, after), "{id} was heard after its hash");
+        phone.hang_up();
+        wait_until(&desk, &mut phone, id, "its call to end", |view| view.life == Life::Registered);
+    }
+    let faults: Vec<&String> = daemon.logged().iter().filter(|line| line.contains("ERROR")).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn a_cut_silences_a_phone_like_any_other_and_hold_and_hanging_up_let_go_of_its_key() {
+    let mut county = County::new();
+    county.agency("pd");
+    county.agency("fd");
+    let mic = county.mic("fd", Tool::GStreamer, Codec::Pcmu);
+    let home = county.ear("pd", Tool::Ffmpeg, Codec::Pcmu);
+    let mut away = county.ear("fd", Tool::Ffmpeg, Codec::Pcmu);
+    let registrar = county.sip("\"pcmu\"");
+    let password = county.phone("chief", "pd-1");
+    let daemon = Daemon::start(&county.file());
+    county.join_all(&daemon);
+    let desk = daemon.desk("pd");
+    let mut voice = Voice::load("demo-instruct");
+    let [own, said, unheard, again] = std::array::from_fn(|_| voice.next_piece());
+    let mut phone = Phone::start("chief", &password, registrar, Codec::Pcmu, own.frames.as_flattened(), county.path());
+    wait_until(&desk, &mut phone, "chief", "its registration", |view| view.life == Life::Registered);
+    phone.dial("pd-1");
+    wait_until(&desk, &mut phone, "chief", "its call", |view| view.life == Life::InCall);
+    mic.say(&said.frames);
+    phone.wait_for_speech(&said.samples, "the other agency");
+    phone.press('*');
+    wait_until_heard(&home, &mut phone, &own, 0, "being heard at home");
+    wait_until_heard(&away, &mut phone, &own, 0, "being heard by the other agency");
+
+    // Its own agency cuts itself out: at home it is heard on.
+    desk.order(&Command::Cut { target: CutTarget::Agency(AgencyId::new("pd").unwrap()) });
+    let (cut_away, cut_home) = (away.mark() + MIXED, home.mark());
+    wait_until_heard(&home, &mut phone, &own, cut_home, "being heard at home after the cut");
+    mic.say(&unheard.frames);
+    away.wait_for(&unheard.samples, cut_away - MIXED, "its own radio");
+    assert!(!away.has_heard(&own.samples, cut_away), "the phone was heard by another agency after the cut");
+    desk.order(&Command::Restore { target: CutTarget::Agency(AgencyId::new("pd").unwrap()) });
+
+    phone.hold(true);
+    wait_until(&desk, &mut phone, "chief", "its key to be lifted by hold", |view| !view.talking);
+    phone.hold(false);
+    let resumed = home.mark() + MIXED;
+    let mut heard = phone.heard().len();
+    phone.wait_for("its call to go on", |phone| {
+        let now = phone.heard().len();
+        std::mem::replace(&mut heard, now) <= now
+    });
+    assert!(!gateway(&desk, "chief").talking && gateway(&desk, "chief").life == Life::InCall);
+    phone.press('*');
+    wait_until_heard(&home, &mut phone, &own, resumed, "being heard after it has keyed again");
+    phone.hang_up();
+    wait_until(&desk, &mut phone, "chief", "its key to be lifted by its end", |view| {
+        !view.talking && view.life == Life::Registered
+    });
+    mic.say(&again.frames);
+    away.wait_for(&again.samples, cut_away, "its own radio at the end");
+    assert!(!phone.heard().is_empty() && !home.has_heard(&unheard.samples, 0), "who is cut out hears nothing");
+    assert!(home.mark() > 0);
+}
+
+/// What was on its way when something ended may still be heard (samples at 16 kHz).
+const MIXED: usize = 16 * 300;

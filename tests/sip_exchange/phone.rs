@@ -1,0 +1,241 @@
+//! A phone of the test's own, as text, and the exchange it talks to, in a time of the test's own.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crosspatch::domain::audio::Codec;
+use crosspatch::domain::call::{CallMedia, PhoneSign};
+use crosspatch::domain::id::GatewayId;
+use crosspatch::domain::time::MonoTime;
+use crosspatch::sip::digest::{Algorithm, DigestSecret, Respondent};
+use crosspatch::sip::exchange::{Act, Exchange, Place, Setting};
+use crosspatch::sip::message::{Message, Start, parameter};
+use crosspatch::sip::offer::LocalMedia;
+use zeroize::Zeroizing;
+
+pub const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5060);
+
+/// What the exchange was seen to do.
+#[derive(Default)]
+pub struct Desk {
+    /// Everything it sent since somebody last looked, with whom it sent it to.
+    pub sent: Vec<(SocketAddr, Message)>,
+    /// Everything it said of phones.
+    pub told: Vec<(String, PhoneSign)>,
+    /// Sockets that are open for calls.
+    pub open: usize,
+    pub handed_over: usize,
+}
+
+/// An exchange with two users: 1001 at pd-1 (6001) and pd-2 (6002), 1002 at pd-1.
+pub struct Rig {
+    pub exchange: Exchange,
+    pub now: MonoTime,
+    pub desk: Desk,
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        Self::with(&[Algorithm::Md5])
+    }
+
+    pub fn with(digests: &[Algorithm]) -> Self {
+        let place = |phone: &str, user: &str, dialled: [&str; 2]| Place {
+            phone: GatewayId::new(phone).unwrap(),
+            user: user.to_owned(),
+            dialled: dialled.map(str::to_owned).to_vec(),
+        };
+        let secret = |user: &str| (user.to_owned(), DigestSecret::new(user, "county", &format!("pw-{user}")));
+        let exchange = Exchange::new(Setting {
+            here: HERE,
+            realm: "county".to_owned(),
+            digests: digests.to_vec(),
+            codecs: vec![Codec::Opus, Codec::G722, Codec::Pcmu],
+            places: vec![
+                place("chief", "1001", ["pd-1", "6001"]),
+                place("chief-2", "1001", ["pd-2", "6002"]),
+                place("deputy", "1002", ["pd-1", "6001"]),
+            ],
+            secrets: BTreeMap::from([secret("1001"), secret("1002")]),
+            key: Zeroizing::new([7; 32]),
+        });
+        Self { exchange, now: MonoTime::from_millis(1_000), desk: Desk::default() }
+    }
+
+    /// A datagram comes in; what was sent because of it comes back.
+    pub fn give(&mut self, bytes: &[u8], source: SocketAddr) -> Vec<Message> {
+        let mut acts = Vec::new();
+        let desk = &mut self.desk;
+        let mut open = |_| {
+            desk.open += 1;
+            let rtp = SocketAddr::new(HERE.ip(), 40_000);
+            Some(LocalMedia { rtp, rtcp: SocketAddr::new(HERE.ip(), 40_001) })
+        };
+        self.exchange.handle(bytes, source, self.now, &mut open, &mut acts);
+        self.note(acts)
+    }
+
+    /// So much time passes (ms).
+    pub fn pass(&mut self, ms: u64) -> Vec<Message> {
+        let mut sent = Vec::new();
+        for _ in 0..ms.div_ceil(100) {
+            self.now = self.now.plus_ms(100);
+            let mut acts = Vec::new();
+            self.exchange.tick(self.now, &mut acts);
+            sent.extend(self.note(acts));
+        }
+        sent
+    }
+
+    pub fn note(&mut self, acts: Vec<Act>) -> Vec<Message> {
+        let mut sent = Vec::new();
+        for act in acts {
+            match act {
+                Act::Send(datagram) => {
+                    let message = Message::read(&datagram.bytes).expect("we read what we write");
+                    self.desk.sent.push((datagram.to, message.clone()));
+                    sent.push(message);
+                }
+                Act::Tell { phone, sign, begins } => {
+                    self.desk.handed_over += usize::from(begins.is_some());
+                    self.desk.told.push((phone.to_string(), sign));
+                }
+                Act::Close(_) => self.desk.open -= 1,
+            }
+        }
+        sent
+    }
+
+    /// What was said of phones since somebody last asked.
+    pub fn told(&mut self) -> Vec<(String, PhoneSign)> {
+        std::mem::take(&mut self.desk.told)
+    }
+
+    /// The last media that was told.
+    pub fn media(&mut self) -> CallMedia {
+        let told = self.told();
+        let last = told.into_iter().rev().find_map(|(_, sign)| match sign {
+            PhoneSign::Media(media) => Some(media),
+            PhoneSign::Registered(_) | PhoneSign::Key(_) | PhoneSign::Ended => None,
+        });
+        last.expect("media was told")
+    }
+}
+
+/// One account on one device.
+pub struct Phone {
+    pub user: String,
+    pub source: SocketAddr,
+    password: Respondent,
+    cseq: u32,
+    branch: u32,
+    call_id: String,
+    /// The far tag, once there is a dialog.
+    pub to_tag: Option<String>,
+    answers: Option<String>,
+}
+
+impl Phone {
+    pub fn new(user: &str, password: &str) -> Self {
+        let secret = DigestSecret::new(user, "county", password);
+        Self {
+            user: user.to_owned(),
+            source: ([192, 0, 2, 50], 5070).into(),
+            password: Respondent::new(user, "county", secret),
+            cseq: 0,
+            branch: 0,
+            call_id: format!("call-{user}"),
+            to_tag: None,
+            answers: None,
+        }
+    }
+
+    /// The next call is another one.
+    pub fn anew(&mut self, call_id: &str) {
+        self.call_id = call_id.to_owned();
+        self.to_tag = None;
+    }
+
+    /// The next request as text.
+    pub fn request(&mut self, method: &str, uri: &str, lines: &str, body: &str) -> String {
+        if method != "ACK" {
+            self.cseq += 1;
+        }
+        self.branch += 1;
+        let Self { user, source, cseq, branch, call_id, .. } = self;
+        let to = if method == "REGISTER" { format!("sip:{user}@192.0.2.1") } else { uri.to_owned() };
+        let tag = self.to_tag.as_ref().map_or(String::new(), |tag| format!(";tag={tag}"));
+        let kind =
+            if body.is_empty() || lines.contains("Content-Type") { "" } else { "Content-Type: application/sdp\r\n" };
+        let answers = self.answers.take().map_or(String::new(), |value| format!("Authorization: {value}\r\n"));
+        format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {source};branch=z9hG4bK-{call_id}-{branch};rport\r\n\
+             Max-Forwards: 70\r\nFrom: \"{user}\" <sip:{user}@192.0.2.1>;tag=from-{user}\r\nTo: <{to}>{tag}\r\n\
+             Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nContact: <sip:{user}@{source}>\r\nUser-Agent: a test's own\r\n\
+             {answers}{lines}{kind}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    /// Sends a request and returns its final answer.
+    pub fn ask(&mut self, rig: &mut Rig, method: &str, uri: &str, lines: &str, body: &str) -> Message {
+        let text = self.request(method, uri, lines, body);
+        rig.give(text.as_bytes(), self.source).pop().unwrap_or_else(|| panic!("no answer to {text}"))
+    }
+
+    /// Sends a request, and once more with its password if it is asked who it is.
+    pub fn ask_and_prove(&mut self, rig: &mut Rig, method: &str, uri: &str, lines: &str, body: &str) -> Message {
+        let answer = self.ask(rig, method, uri, lines, body);
+        if status(&answer) != 401 {
+            return answer;
+        }
+        let values: Vec<&str> = answer.values("www-authenticate").collect();
+        self.password.asked(&values).expect("a challenge that can be answered");
+        self.answers = self.password.answer(method, uri, 0xc0ffee);
+        let answer = self.ask(rig, method, uri, lines, body);
+        if status(&answer) != 401 {
+            self.password.accepted();
+        }
+        answer
+    }
+
+    pub fn register(&mut self, rig: &mut Rig, expires_s: u32) -> Message {
+        let lines = format!("Expires: {expires_s}\r\n");
+        self.ask_and_prove(rig, "REGISTER", "sip:192.0.2.1", &lines, "")
+    }
+
+    /// Calls, and acknowledges an answer that is yes.
+    pub fn call(&mut self, rig: &mut Rig, number: &str, lines: &str, body: &str) -> Message {
+        let uri = format!("sip:{number}@192.0.2.1");
+        let answer = self.ask_and_prove(rig, "INVITE", &uri, lines, body);
+        if status(&answer) == 200 {
+            self.to_tag = parameter(answer.value("to").unwrap(), "tag").map(str::to_owned);
+        }
+        answer
+    }
+
+    pub fn acknowledge(&mut self, rig: &mut Rig, body: &str) -> Vec<Message> {
+        let text = self.request("ACK", "sip:192.0.2.1:5060", "", body);
+        rig.give(text.as_bytes(), self.source)
+    }
+
+    /// A call that is up.
+    pub fn up(&mut self, rig: &mut Rig, number: &str, lines: &str) -> Message {
+        let answer = self.call(rig, number, lines, OFFER);
+        assert_eq!(status(&answer), 200);
+        self.acknowledge(rig, "");
+        answer
+    }
+}
+
+pub fn status(message: &Message) -> u16 {
+    match message.start {
+        Start::Response { status } => status,
+        Start::Request { .. } => panic!("a request: {message:?}"),
+    }
+}
+
+/// What a plain phone offers.
+pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.50\r\ns=-\r\nc=IN IP4 192.0.2.50\r\nt=0 0\r\n\
+    m=audio 7000 RTP/AVP 0 9 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:9 G722/8000\r\n\
+    a=rtpmap:101 telephone-event/8000\r\n";
