@@ -149,10 +149,14 @@ impl Start {
             keep_text: keep_last_good,
             limits: DoorLimits::default(),
             counters: DoorCounters::default(),
+            telephony: OnceLock::new(),
         });
         let served = api::serve(Arc::clone(&door), bound, &self.settings).await.map_err(RunFault::System)?;
         let telephony = telephony.map(|bound| sip::serve(bound, &self.settings, ends.link.clone()));
         let telephony = telephony.transpose().map_err(RunFault::System)?;
+        if let Some(telephony) = &telephony {
+            let _ = door.telephony.set(telephony.counters.clone());
+        }
         let ended = serve(ends, telephony, &self.settings, &served, &door).await;
         served.stop().await;
         ended

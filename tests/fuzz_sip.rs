@@ -81,3 +81,36 @@ fn no_bytes_break_the_gate() {
     assert!(messages.len() > 15);
     survives(fuzz::gate, 200_000, &messages.iter().map(String::as_str).collect::<Vec<_>>());
 }
+
+#[test]
+fn no_datagrams_break_the_exchange() {
+    let request = |method: &str, number: u32, tag: &str, lines: &str, body: &str| {
+        format!(
+            "{method} sip:6001@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.50:5070;branch=z9hG4bKx{number};rport\r\n\
+             From: <sip:1001@h>;tag=f\r\nTo: <sip:6001@h>{tag}\r\nCall-ID: c\r\nCSeq: {number} {method}\r\n\
+             Contact: <sip:1001@192.0.2.50:5071>\r\n{lines}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let ours = ";tag=TAG";
+    let offer = "v=0\r\no=- 1 2 IN IP4 192.0.2.50\r\ns=-\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 7002 RTP/AVP 0 101\r\n\
+        a=rtpmap:101 telephone-event/8000\r\na=sendonly\r\n";
+    let sdp = "Content-Type: application/sdp\r\n";
+    let timer = "Supported: timer\r\nSession-Expires: 90;refresher=uac\r\nMin-SE: 90\r\n";
+    let call = [
+        request("ACK", 2, ours, "", ""),
+        request("INVITE", 3, ours, &format!("{sdp}{timer}"), offer),
+        request("OPTIONS", 9, "", "", ""),
+        request("ACK", 3, ours, "", ""),
+        request("INFO", 4, ours, "Content-Type: application/dtmf-relay\r\n", "Signal=*\r\n"),
+        request("REGISTER", 5, "", "Expires: 60\r\n", ""),
+        request("UPDATE", 6, ours, sdp, offer),
+        request("BYE", 7, ours, "Record-Route: <sip:p;lr>, <sip:q>\r\n", ""),
+    ]
+    .join("\n===\n");
+    let late =
+        [request("ACK", 2, ours, "", ""), request("INVITE", 3, ours, "", ""), request("ACK", 3, ours, sdp, offer)];
+    let late = late.join("\n===\n");
+    let refer = request("REFER", 8, ours, "Refer-To: <sip:x>\r\nRequire: norefersub, timer\r\n", "");
+    survives(fuzz::exchange, 20_000, &[&call, &late, &refer, &request("INVITE", 3, "", sdp, offer)]);
+}

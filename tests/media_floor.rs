@@ -259,3 +259,55 @@ fn a_telephone_event_keys_and_lets_go() {
     assert_eq!(bench.heard(2).len(), 3);
     assert_eq!(bench.ended(), [(bench.started()[0].0, PatchId(1), BurstEnd::Released)]);
 }
+
+#[test]
+fn a_star_that_was_refused_or_ran_out_of_time_asks_again_when_it_is_pressed_again() {
+    let by_events = |number| PortSpec {
+        receive: ReceiveSpec { keying: ReceiveKeying::Event, end_ms: 1_000, ..phone(1, Codec::Pcmu).receive },
+        ..phone(number, Codec::Pcmu)
+    };
+    let ports = [phone(1, Codec::Pcmu), by_events(2), phone(3, Codec::Pcmu)];
+    let mut bench = strict(&ports, FloorPolicy { holders_max: 1, talk_limit_ms: 2_000, ..policy() });
+    // One press is three packets of one time.
+    let press = |bench: &mut Bench| {
+        let header = crosspatch::wire::rtp::RtpHeader { payload_type: 101, ..bench.next_header(2) };
+        for at in 0..3 {
+            let header = crosspatch::wire::rtp::RtpHeader { sequence: header.sequence.wrapping_add(at), ..header };
+            bench.send(2, media::address_of(2), &header, &[10, 10, 0, 160], &Elements::default());
+        }
+        bench.lose(2, 3);
+        bench.flush();
+    };
+    let both = |bench: &mut Bench, packets: usize| {
+        for at in 0..packets {
+            bench.talk(1, &numbered(at));
+            bench.talk(2, &[0x11; 160]);
+            bench.tick();
+        }
+    };
+    both(&mut bench, 2);
+    press(&mut bench);
+    both(&mut bench, 5);
+    assert_eq!(denials(&bench), [Denial::Busy]);
+    press(&mut bench);
+    both(&mut bench, 5);
+    assert_eq!(denials(&bench), [Denial::Busy; 2], "asked again, and once");
+    assert_eq!(bench.started().len(), 1);
+    // The first talker has let go.
+    bench.talk_for(2, 50, |_| vec![0x11; 160]);
+    assert_eq!(bench.started().len(), 1, "a key asks once for each press");
+    press(&mut bench);
+    bench.talk_for(2, 130, |_| vec![0x11; 160]);
+    assert_eq!(bench.started().len(), 2);
+    assert_eq!(bench.ended().last().map(|end| end.2), Some(BurstEnd::TimedOut));
+    bench.forget();
+    press(&mut bench);
+    press(&mut bench);
+    bench.talk_for(2, 5, |_| vec![0x11; 160]);
+    assert_eq!(
+        bench.started().len(),
+        1,
+        "after its time it may ask again, and a second press of a granted key is nothing"
+    );
+    assert_eq!(bench.payloads(3).len(), 5);
+}

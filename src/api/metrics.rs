@@ -15,6 +15,8 @@ use crate::domain::refusal::Refusal;
 use crate::domain::report::MediaLimit;
 use crate::io::media::stats::{LATENESS_MS, ShardStats};
 use crate::media::discard::Discard;
+use crate::sip::call::CallEnd;
+use crate::sip::gate::GateFault;
 
 use super::Door;
 
@@ -26,6 +28,7 @@ pub fn text(door: &Door) -> String {
     shards(&mut registry, &door.stats);
     reasons(&mut registry, &door.stats);
     own(&mut registry, door);
+    telephony(&mut registry, door);
     let mut text = String::new();
     if let Err(fault) = encode(&mut text, &registry) {
         // Writing into a string fails only by a fault of ours; a scraper must not see half of it.
@@ -113,6 +116,36 @@ fn words<T: std::fmt::Debug>(all: &[T]) -> Vec<String> {
         word
     };
     all.iter().map(|one| snake(format!("{one:?}"))).collect()
+}
+
+/// What became of SIP's datagrams and calls.
+fn telephony(registry: &mut Registry, door: &Door) {
+    let Some(counters) = door.telephony.get().map(|counters| counters.borrow().clone()) else { return };
+    let datagrams = count(registry, "sip", "Datagrams of SIP, and why some were not used");
+    for (what, value) in [
+        ("datagrams", counters.datagrams),
+        ("over_rate", counters.over_rate),
+        ("challenged", counters.challenged),
+        ("not_authentic", counters.not_authentic),
+        ("answer_too_long", counters.too_long),
+        ("calls", counters.calls_begun),
+    ] {
+        datagrams.get_or_create(&vec![("what", what.to_owned())]).inc_by(value);
+    }
+    let refused = count(registry, "sip_gate", "Messages of SIP that the gate refused");
+    for (fault, name) in GateFault::ALL.iter().zip(words(&GateFault::ALL)) {
+        let value = counters.gate.get(fault).copied().unwrap_or_default();
+        refused.get_or_create(&vec![("fault", name)]).inc_by(value);
+    }
+    let answers = count(registry, "sip_answers", "Final answers of SIP by status");
+    for (status, value) in &counters.answers {
+        answers.get_or_create(&vec![("status", status.to_string())]).inc_by(*value);
+    }
+    let ends = count(registry, "call_ends", "Calls by how they ended");
+    for (end, name) in CallEnd::ALL.iter().zip(words(&CallEnd::ALL)) {
+        let value = counters.calls_ended.get(end).copied().unwrap_or_default();
+        ends.get_or_create(&vec![("cause", name)]).inc_by(value);
+    }
 }
 
 fn own(registry: &mut Registry, door: &Door) {

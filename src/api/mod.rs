@@ -31,6 +31,7 @@ use crate::config::Settings;
 use crate::domain::refusal::Refusal;
 use crate::io::control_link::ControlLink;
 use crate::io::media::stats::ShardStats;
+use crate::sip::exchange::Counters;
 
 use limits::{Bounded, DoorLimits, SEND_BUFFER_BYTES};
 use routes::router;
@@ -54,6 +55,8 @@ pub struct Door {
     pub keep_text: fn(&Path, &str),
     pub limits: DoorLimits,
     pub counters: DoorCounters,
+    /// What telephony counts, once there is any.
+    pub telephony: OnceLock<watch::Receiver<Counters>>,
 }
 
 /// What the door itself counts.

@@ -87,6 +87,8 @@ pub struct Port {
     pub wire_talker: Alias,
     /// Of whom the wire last said that it is in need.
     pub wire_emergency: Option<Alias>,
+    /// RTP time of the last event that keyed: all packets of one press have the same.
+    pub pressed: Option<u32>,
     /// Talkers with an open emergency; an empty name is whoever talks here.
     pub emergencies: Vec<Alias>,
     /// What its talker's level was, remembered for the next burst.
@@ -155,6 +157,7 @@ impl Port {
             packet_at: now,
             wire_talker: Alias::default(),
             wire_emergency: None,
+            pressed: None,
             emergencies: Vec::new(),
             learnt: None,
             hearing: Hearing::default(),

@@ -9,6 +9,7 @@ use crate::domain::time::MonoTime;
 
 use super::burst::{Burst, BurstLists, Refusal, Source, TALKS_MAX, Talk, TalkState};
 use super::floor::{Change, Changes, Standing, Verdict};
+use super::keying::Cue;
 use super::outbox::Outbox;
 use super::patch::ShardSet;
 use super::playout::Heard;
@@ -99,6 +100,16 @@ impl Shard {
         if self.ports[port].floor_notice == FloorNotice::Silent && !self.bursts[burst].lists.talks.iter().any(waits) {
             // Granted, but only where nobody listens.
             self.notify(burst, FloorNotice::Denied, now, out);
+        }
+    }
+
+    /// A key that is pressed while it is down, and that nobody hears and nobody will: as if it had been let go before.
+    pub(super) fn ask_again(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
+        let open = &self.ports[port];
+        let refused = |talk: &Talk| matches!(talk.state, TalkState::Refused(_));
+        let in_vain = open.burst.is_none_or(|burst| self.bursts[burst].lists.talks.iter().all(refused));
+        if open.keyer.is_keyed() && in_vain {
+            self.cue(port, Cue::Event(false), now, out);
         }
     }
 

@@ -103,6 +103,10 @@ pub enum CallEnd {
 }
 
 impl CallEnd {
+    /// Every variant: one counter each.
+    pub const ALL: [Self; 6] =
+        [Self::HungUp, Self::Replaced, Self::Unacknowledged, Self::Gone, Self::Expired, Self::Stopped];
+
     /// Whether the far side must be told.
     pub fn needs_bye(self) -> bool {
         match self {

@@ -12,7 +12,7 @@
 mod answer;
 mod enrol;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use hmac::{Hmac, Mac};
@@ -107,6 +107,8 @@ pub struct Exchange {
     calls: BTreeMap<CallNumber, Call>,
     /// By our tag.
     call_by_tag: BTreeMap<String, CallNumber>,
+    /// Users of whom control was told that they can be called.
+    registered: BTreeSet<String>,
     names: Names,
     counters: Counters,
 }
@@ -141,6 +143,7 @@ impl Exchange {
             transactions: Transactions::default(),
             calls: BTreeMap::new(),
             call_by_tag: BTreeMap::new(),
+            registered: BTreeSet::new(),
             names: Names { mac: Names::keyed(&Names::derived(&key, b"names")), count: 0 },
             counters: Counters::default(),
         }

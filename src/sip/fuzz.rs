@@ -4,16 +4,23 @@
 //! A function returns whether its reader accepted the input. It panics when a promise is broken; it is never called by
 //! the daemon.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use zeroize::Zeroizing;
 
-use super::digest::{Authorization, Challenge};
+use super::digest::{Algorithm, Authorization, Challenge, DigestSecret, Respondent};
+use super::exchange::{Act, Exchange, Place, Setting};
 use super::gate::{self, Passage};
+use super::message::{Message, parameter};
 use super::offer::{LocalMedia, MediaRules, Negotiation, SECRETS_BYTES, Secrets};
 use super::sdes::CryptoLine;
 use super::sdp::{Description, Direction, LINES_MAX};
 use crate::domain::audio::{Codec, Format};
 use crate::domain::configuration::MediaSecurity;
+use crate::domain::id::GatewayId;
 use crate::domain::port::ExtensionIds;
+use crate::domain::time::MonoTime;
 
 /// A line that was understood says the same when written; its key has its suite's length.
 pub fn crypto_line(bytes: &[u8]) -> bool {
@@ -107,3 +114,99 @@ pub fn gate(bytes: &[u8]) -> bool {
         Passage::Drop(_) => false,
     }
 }
+
+/// Datagrams, one after the other, for an exchange with a phone in a call; `TAG` stands for our tag of that call. Whatever
+/// they are, everything it says is a message, a stranger is never told more than twice what it said, and no call is made
+/// without a password. Says whether anything was answered.
+pub fn exchange(bytes: &[u8]) -> bool {
+    let mut now = MonoTime::from_millis(5_000);
+    let (phone, stranger): (SocketAddr, SocketAddr) =
+        (([192, 0, 2, 50], 5070).into(), ([198, 51, 100, 9], 5060).into());
+    let (mut exchange, tag) = in_a_call(phone, now);
+    let text = String::from_utf8_lossy(bytes);
+    let mut answered = false;
+    for (at, datagram) in text.split("\n===\n").take(DATAGRAMS_MAX).enumerate() {
+        // Whoever knows the tag is no stranger.
+        let (source, name) = if at % 3 == 2 { (stranger, "TAG") } else { (phone, tag.as_str()) };
+        let datagram = datagram.replace("TAG", name);
+        let (mut acts, mut opened) = (Vec::new(), 0);
+        let mut open = |_| {
+            opened += 1;
+            Some(local_media())
+        };
+        exchange.handle(datagram.as_bytes(), source, now, &mut open, &mut acts);
+        assert_eq!(opened, 0, "nobody here knows the password");
+        // What the gate refuses it answers with the words it refused.
+        let passes = matches!(gate::judge(datagram.as_bytes(), source), Passage::Pass(_));
+        answered |= passes && holds(&acts, source, datagram.len(), stranger);
+        now = now.plus_ms(700);
+        let mut acts = Vec::new();
+        exchange.tick(now, &mut acts);
+        holds(&acts, source, usize::MAX / 2, stranger);
+        assert!(exchange.in_call().count() <= 1);
+    }
+    answered
+}
+
+/// Whether anything is said; that it is a message, and to whom.
+fn holds(acts: &[Act], source: SocketAddr, length: usize, stranger: SocketAddr) -> bool {
+    let sent = acts.iter().filter_map(|act| if let Act::Send(datagram) = act { Some(datagram) } else { None });
+    let mut said = 0;
+    for datagram in sent {
+        let message = Message::read(&datagram.bytes).expect("it is a message");
+        // An answer has as many Vias as its question; whoever gets one with more than its own drops it.
+        let passes = gate::judge(&datagram.bytes, source) == Passage::Pass(datagram.bytes.len());
+        assert!(passes || message.list("via").len() > 1);
+        said += if datagram.to == stranger { datagram.bytes.len() } else { 0 };
+    }
+    assert!(source != stranger || said <= 2 * length);
+    acts.iter().any(|act| matches!(act, Act::Send(_)))
+}
+
+/// An exchange whose only phone is in a call, and our tag of that call.
+fn in_a_call(phone: SocketAddr, now: MonoTime) -> (Exchange, String) {
+    let secret = || DigestSecret::new("1001", "county", "password");
+    let id = GatewayId::new("chief").expect("an id");
+    let setting = Setting {
+        here: local_media().rtp,
+        realm: "county".to_owned(),
+        digests: vec![Algorithm::Md5],
+        codecs: vec![Codec::Opus, Codec::Pcmu],
+        places: vec![Place { phone: id, user: "1001".to_owned(), dialled: vec!["6001".to_owned()] }],
+        secrets: BTreeMap::from([("1001".to_owned(), secret())]),
+        key: Zeroizing::new([3; 32]),
+    };
+    let (mut exchange, mut password) = (Exchange::new(setting), Respondent::new("1001", "county", secret()));
+    let (mut acts, mut authorization) = (Vec::new(), String::new());
+    for cseq in 1..=2 {
+        acts.clear();
+        let body =
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.50\r\ns=-\r\nc=IN IP4 192.0.2.50\r\nt=0 0\r\nm=audio 7000 RTP/AVP 0\r\n";
+        let invite = format!(
+            "INVITE sip:6001@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP {phone};branch=z9hG4bK{cseq};rport\r\n\
+             From: <sip:1001@h>;tag=f\r\nTo: <sip:6001@h>\r\nCall-ID: c\r\nCSeq: {cseq} INVITE\r\n\
+             Contact: <sip:1001@{phone}>\r\n{authorization}Content-Type: application/sdp\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        exchange.handle(invite.as_bytes(), phone, now, &mut |_| Some(local_media()), &mut acts);
+        let answer =
+            acts.iter().find_map(|act| if let Act::Send(sent) = act { Message::read(&sent.bytes) } else { None });
+        let Some(answer) = answer else { break };
+        let values: Vec<&str> = answer.values("www-authenticate").collect();
+        if password.asked(&values).is_ok() {
+            let value = password.answer("INVITE", "sip:6001@192.0.2.1", 1).unwrap_or_default();
+            authorization = format!("Authorization: {value}\r\n");
+        } else if let Some(tag) = answer.value("to").and_then(|to| parameter(to, "tag")) {
+            return (exchange, tag.to_owned());
+        }
+    }
+    panic!("the phone is not in a call")
+}
+
+fn local_media() -> LocalMedia {
+    LocalMedia { rtp: ([192, 0, 2, 1], 4000).into(), rtcp: ([192, 0, 2, 1], 4001).into() }
+}
+
+/// Datagrams of one input that are looked at.
+const DATAGRAMS_MAX: usize = 8;

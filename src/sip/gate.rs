@@ -68,6 +68,25 @@ pub enum GateFault {
 }
 
 impl GateFault {
+    /// Every variant: one counter each.
+    pub const ALL: [Self; 15] = [
+        Self::TooLong,
+        Self::TooManyHeaders,
+        Self::Truncated,
+        Self::StartLine,
+        Self::Version,
+        Self::RequestUri,
+        Self::Scheme,
+        Self::HeaderLine,
+        Self::Missing,
+        Self::Repeated,
+        Self::Via,
+        Self::Address,
+        Self::CSeq,
+        Self::MaxForwards,
+        Self::ContentLength,
+    ];
+
     /// Status and reason of the answer.
     pub fn status(self) -> (u16, &'static str) {
         match self {

@@ -90,6 +90,7 @@ impl Stage {
             keep_text: |_: &Path, _: &str| (),
             limits,
             counters: DoorCounters::default(),
+            telephony: std::sync::OnceLock::new(),
         });
         let adopt = Command::Adopt { configuration: Box::new(configuration) };
         let file = Principal { user: UserId::new("file").unwrap(), agency: None, role: Role::Admin };

@@ -57,6 +57,10 @@ impl Exchange {
     /// All places of a user are where it is.
     pub(super) fn tell_registered(&mut self, user: &str, now: MonoTime, acts: &mut Vec<Act>) {
         let is_there = !self.registrar.bindings(&user.to_owned(), now).is_empty();
+        let changed = if is_there { self.registered.insert(user.to_owned()) } else { self.registered.remove(user) };
+        if !changed {
+            return;
+        }
         for place in self.places.iter().filter(|place| place.user == user) {
             let sign = PhoneSign::Registered(is_there);
             acts.push(Act::Tell { phone: place.phone.clone(), sign, begins: None });
