@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use super::gate::is_request_uri;
 use super::message::{Message, Writer, parameter, uri_of};
 use crate::domain::time::MonoTime;
 
@@ -36,7 +37,7 @@ impl Dialog {
             remote_tag: parameter(from, "tag").unwrap_or_default().to_owned(),
             local: format!("{to};tag={tag}"),
             remote: from.to_owned(),
-            target: uri_of(invite.list("contact").first()?).to_owned(),
+            target: target_of(invite)?,
             routes: invite.list("record-route").into_iter().map(str::to_owned).collect(),
             local_cseq: 0,
             remote_cseq: invite.cseq()?,
@@ -61,8 +62,8 @@ impl Dialog {
         self.remote_cseq = cseq;
         self.flow = flow;
         let refreshes = matches!(request.method(), Some("INVITE" | "UPDATE"));
-        if let Some(contact) = request.list("contact").first().filter(|_| refreshes) {
-            self.target = uri_of(contact).to_owned();
+        if let Some(target) = target_of(request).filter(|_| refreshes) {
+            self.target = target;
         }
         true
     }
@@ -70,7 +71,8 @@ impl Dialog {
     /// A request of ours, numbered and routed (section 12.2.1.1).
     pub fn request(&mut self, method: &str, here: SocketAddr, branch: &str) -> Writer {
         self.local_cseq += 1;
-        let strict = self.routes.first().filter(|first| parameter_of_uri(first, "lr").is_none());
+        let is_strict = |first: &&String| parameter_of_uri(first, "lr").is_none() && is_request_uri(uri_of(first));
+        let strict = self.routes.first().filter(is_strict);
         let (uri, routes) = match strict {
             Some(first) => (uri_of(first).to_owned(), [&self.routes[1..], &[format!("<{}>", self.target)]].concat()),
             None => (self.target.clone(), self.routes.clone()),
@@ -86,6 +88,12 @@ impl Dialog {
             .line("Call-ID", &self.call_id)
             .line("CSeq", &format!("{} {method}", self.local_cseq))
     }
+}
+
+/// Where the sender of a request wants ours, if it says so in a way that can be written into one.
+fn target_of(request: &Message) -> Option<String> {
+    let uri = uri_of(request.list("contact").first()?);
+    is_request_uri(uri).then(|| uri.to_owned())
 }
 
 /// A parameter inside the brackets.
@@ -215,6 +223,24 @@ mod tests {
         let bye = Message::read(&strict.request("BYE", here, "z9hG4bKq").bytes()).unwrap();
         assert_eq!(bye.list("route"), ["<sip:p2>", "<sip:1001@192.0.2.9:5070>"]);
         assert!(matches!(&bye.start, super::super::message::Start::Request { uri, .. } if uri == "sip:p1"));
+    }
+
+    #[test]
+    fn a_contact_that_no_request_can_be_sent_to_makes_no_dialog_and_moves_none() {
+        let there = ([192, 0, 2, 9], 5070).into();
+        for bad in ["sip:1001@19\".0.2.9", "sip:1001@192.0.2.9:0", "sip:1001@192.0.2.9?Subject=x", "mailto:a@b"] {
+            let invite = |uri: &str, cseq: u32| {
+                let text = format!(
+                    "INVITE sip:a@b SIP/2.0\r\nFrom: <sip:1001@h>;tag=f\r\nTo: <sip:a@b>\r\nCall-ID: c\r\n\
+                     CSeq: {cseq} INVITE\r\nContact: <{uri}>\r\n\r\n"
+                );
+                Message::read(text.as_bytes()).unwrap()
+            };
+            assert!(Dialog::of(&invite(bad, 1), "t", there).is_none(), "{bad}");
+            let mut dialog = Dialog::of(&invite("sip:1001@192.0.2.9", 1), "t", there).unwrap();
+            assert!(dialog.take(&invite(bad, 2), there));
+            assert_eq!(dialog.target, "sip:1001@192.0.2.9");
+        }
     }
 
     #[test]

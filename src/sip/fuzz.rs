@@ -156,7 +156,7 @@ fn holds(acts: &[Act], source: SocketAddr, length: usize, stranger: SocketAddr) 
         let message = Message::read(&datagram.bytes).expect("it is a message");
         // An answer has as many Vias as its question; whoever gets one with more than its own drops it.
         let passes = gate::judge(&datagram.bytes, source) == Passage::Pass(datagram.bytes.len());
-        assert!(passes || message.list("via").len() > 1);
+        assert!(passes || message.list("via").len() > 1, "{}", datagram.bytes.escape_ascii());
         said += if datagram.to == stranger { datagram.bytes.len() } else { 0 };
     }
     assert!(source != stranger || said <= 2 * length);

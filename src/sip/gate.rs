@@ -116,6 +116,11 @@ impl fmt::Display for GateFault {
     }
 }
 
+/// Whether a request may be sent there.
+pub(super) fn is_request_uri(uri: &str) -> bool {
+    request_uri(uri.as_bytes()).is_ok() && !uri.contains(' ')
+}
+
 /// The longest message that is looked at (bytes): a description of [`super::sdp::SDP_BYTES_MAX`] and as much of headers.
 pub const MESSAGE_BYTES_MAX: usize = 32_768;
 /// Header lines in one message; the longest torture has 46.
