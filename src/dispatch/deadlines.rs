@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::domain::configuration::OnLoss;
 use crate::domain::event::{Alarm, Event, Recorded, Stream};
-use crate::domain::id::{AgencyId, EmergencyId, IncidentId, LinkId};
+use crate::domain::id::{AgencyId, EmergencyId, IncidentId, LinkId, PortId};
 use crate::domain::incident::{Actor, Lease, UnlinkCause};
 use crate::domain::time::{MonoTime, Now};
 
@@ -187,10 +187,17 @@ fn obsolete_at(state: &State, live: &Live, alarm: &Alarm) -> Option<MonoTime> {
         Alarm::StuckReceiver { .. }
         | Alarm::NoiseWithoutSpeech { .. }
         | Alarm::PingPong { .. }
+        | Alarm::GatewayFloods { .. }
         | Alarm::ShardRebuilt { .. } => {
             Some(live.suspected.get(alarm).copied().unwrap_or(live.since).plus_ms(MINUTE_MS))
         }
         Alarm::GatewayLost { gateway } => gone(!state.configuration.gateways.contains_key(gateway)),
+        Alarm::GatewayNotOpen { gateway, cause } => {
+            let facts = live.ports.get(&PortId::of_gateway(gateway));
+            let told = facts.and_then(|facts| facts.not_open.as_ref());
+            // A start opens what it can, and says what it cannot.
+            told.is_none_or(|(told, _)| told != cause).then(|| live.since.plus_ms(OPENED_BY_MS))
+        }
         Alarm::NoTransmitter { talkgroup } => gone(!state.configuration.talkgroups.contains_key(talkgroup)),
         Alarm::EmergencyUnacknowledged { emergency, agency } => {
             let open = state.emergencies.get(emergency);
@@ -372,6 +379,8 @@ const WARNINGS_S: [u32; 2] = [600, 120];
 const RENEW_S: u32 = 660;
 /// Overtime alarms once in this time, and detectors' alarms end after this much quiet (ms).
 const MINUTE_MS: u64 = 60_000;
+/// A start has tried all its gateways' addresses by then (ms).
+const OPENED_BY_MS: u64 = 5_000;
 /// An agency that has not acknowledged an emergency by then is alarmed about (ms).
 const ACKNOWLEDGE_MS: u64 = 60_000;
 /// Without a policy of its owner a link is called idle after this long (s).

@@ -42,6 +42,8 @@ pub struct PortFacts {
     /// By its kind's own sign; none: unsupervised, or not heard of yet.
     pub alive: Option<bool>,
     pub alive_at: Option<MonoTime>,
+    /// Why it has no sockets.
+    pub not_open: Option<(String, MonoTime)>,
     pub latched: Option<SocketAddr>,
     pub latched_at: Option<MonoTime>,
     /// First speech since its legs were opened.

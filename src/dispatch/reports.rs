@@ -10,7 +10,7 @@ use crate::domain::id::{BurstId, EmergencyId, GatewayId, LegId, PatchId, PortId,
 use crate::domain::incident::{Actor, Direction};
 use crate::domain::port::ShardId;
 use crate::domain::random::Entropy;
-use crate::domain::report::{PortOutcome, Report, Suspicion};
+use crate::domain::report::{MediaLimit, PortOutcome, Report, Suspicion};
 use crate::domain::talker::Alias;
 use crate::domain::time::{MonoTime, Now, WallTime};
 
@@ -67,8 +67,8 @@ pub fn handle_report(
             set_alarm(state, Alarm::NoTransmitter { talkgroup: talkgroup.clone() }, port.is_none(), now)
         }
         Report::Suspected { leg, port, of, at } => handle_suspicion(state, live, *leg, *port, *of, moment(*at, now)),
-        // What is no one port's is only counted where it happened.
-        Report::LimitHit { limit, port, at } => note(live, *port, |facts| facts.limit_hit = Some((*limit, *at))),
+        Report::Sockets { port, refused, at } => handle_sockets(state, live, *port, refused.as_deref(), *at, now),
+        Report::LimitHit { limit, port, at } => handle_limit(state, live, *limit, *port, moment(*at, now)),
     }
 }
 
@@ -221,11 +221,49 @@ fn handle_alive(state: &State, live: &mut Live, port: PortId, alive: bool, at: M
     let shows_life =
         state.configuration.gateways.get(&gateway).is_some_and(|found| found.kind.silence_max_ms().is_some());
     if let Some(facts) = live.port_mut(port) {
-        // What cannot show that it lives may still be known to be gone: nobody could open its sockets.
-        facts.alive = (shows_life || !alive).then_some(alive);
+        facts.alive = shows_life.then_some(alive);
         facts.alive_at = Some(at);
+        if !alive && facts.not_open.is_some() {
+            return Vec::new(); // it is not the box that is silent
+        }
     }
     set_alarm(state, Alarm::GatewayLost { gateway }, !alive, now)
+}
+
+/// The system's no stands as an alarm of its own; with other words it is another. Open again, a gateway has still to show
+/// that it lives.
+fn handle_sockets(
+    state: &State,
+    live: &mut Live,
+    port: PortId,
+    refused: Option<&str>,
+    at: MonoTime,
+    now: Now,
+) -> Vec<Recorded> {
+    let Some(gateway) = live.gateway_of(port).cloned() else { return Vec::new() };
+    let Some(facts) = live.port_mut(port) else { return Vec::new() };
+    facts.not_open = refused.map(|cause| (cause.to_owned(), at));
+    let lost = refused.is_none() && facts.alive == Some(false);
+    let stands = |alarm: &&Alarm| matches!(alarm, Alarm::GatewayNotOpen { gateway: of, cause } if *of == gateway && refused != Some(cause));
+    let stale: Vec<Alarm> = state.alarms.iter().filter(stands).cloned().collect();
+    let mut records: Vec<Recorded> = stale.into_iter().flat_map(|alarm| set_alarm(state, alarm, false, now)).collect();
+    if let Some(cause) = refused {
+        let alarm = Alarm::GatewayNotOpen { gateway: gateway.clone(), cause: cause.to_owned() };
+        records.extend(set_alarm(state, alarm, true, now));
+    }
+    records.extend(set_alarm(state, Alarm::GatewayLost { gateway }, lost, now));
+    records
+}
+
+/// What is no one port's is only counted where it happened. Whoever floods is named: it hurts itself alone, but its owner
+/// should know.
+fn handle_limit(state: &State, live: &mut Live, limit: MediaLimit, port: Option<PortId>, at: Now) -> Vec<Recorded> {
+    note(live, port, |facts| facts.limit_hit = Some((limit, at.mono)));
+    let gateway = port.and_then(|port| live.gateway_of(port)).cloned();
+    let (MediaLimit::PacketRate, Some(gateway)) = (limit, gateway) else { return Vec::new() };
+    let alarm = Alarm::GatewayFloods { gateway };
+    live.suspected.insert(alarm.clone(), at.mono);
+    set_alarm(state, alarm, true, at)
 }
 
 fn declare(state: &State, live: &Live, emergency: EmergencyId, port: PortId, talker: Alias, at: Now) -> Vec<Recorded> {

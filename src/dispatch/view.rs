@@ -495,9 +495,11 @@ pub fn concerns(state: &State, alarm: &Alarm, agency: Option<&AgencyId>) -> bool
         Alarm::JournalFailing { .. } | Alarm::ShardRebuilt { .. } => true,
         Alarm::StreamSetAside { .. } | Alarm::RecordsLost { .. } => true,
         Alarm::ConfigurationFaulty { .. } => true,
-        Alarm::GatewayLost { gateway } | Alarm::StuckReceiver { gateway } | Alarm::NoiseWithoutSpeech { gateway } => {
-            of_gateway(gateway)
-        }
+        Alarm::GatewayLost { gateway }
+        | Alarm::GatewayNotOpen { gateway, .. }
+        | Alarm::GatewayFloods { gateway }
+        | Alarm::StuckReceiver { gateway }
+        | Alarm::NoiseWithoutSpeech { gateway } => of_gateway(gateway),
         Alarm::PingPong { gateway, other } => of_gateway(gateway) || of_gateway(other),
         Alarm::NoTransmitter { talkgroup } => {
             state.talkgroup(talkgroup).is_some_and(|talkgroup| talkgroup.agency == *agency)

@@ -231,7 +231,10 @@ fn media_causes(state: &State, live: &Live, from: &TalkgroupId, to: &TalkgroupId
 }
 
 fn lost_cause(id: &GatewayId, facts: &PortFacts, now: Now, causes: &mut Vec<Cause>) {
-    if facts.alive == Some(false) {
+    if let Some((cause, at)) = &facts.not_open {
+        let sentence = format!("{id} is not open: this machine refuses it {cause}.");
+        causes.push(seen("not_open", sentence, now.mono.ms_since(*at)));
+    } else if facts.alive == Some(false) {
         let ago_ms = facts.alive_at.map_or(0, |at| now.mono.ms_since(at));
         causes.push(seen("lost", format!("{id} gives no sign of life."), ago_ms));
     }

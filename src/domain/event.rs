@@ -342,6 +342,15 @@ pub enum Alarm {
     GatewayLost {
         gateway: GatewayId,
     },
+    /// The system gives it no sockets, in its own words.
+    GatewayNotOpen {
+        gateway: GatewayId,
+        cause: String,
+    },
+    /// It sends more packets than it may.
+    GatewayFloods {
+        gateway: GatewayId,
+    },
     NoTransmitter {
         talkgroup: TalkgroupId,
     },
@@ -378,6 +387,8 @@ impl Alarm {
             | Alarm::ConfigurationFaulty { .. }
             | Alarm::ShardRebuilt { .. }
             | Alarm::GatewayLost { .. }
+            | Alarm::GatewayNotOpen { .. }
+            | Alarm::GatewayFloods { .. }
             | Alarm::NoTransmitter { .. }
             | Alarm::StuckReceiver { .. }
             | Alarm::NoiseWithoutSpeech { .. }
@@ -409,6 +420,12 @@ impl fmt::Display for Alarm {
             }
             Self::ShardRebuilt { shard } => write!(f, "Media thread {shard} was rebuilt."),
             Self::GatewayLost { gateway } => write!(f, "Gateway {gateway} is lost."),
+            Self::GatewayNotOpen { gateway, cause } => {
+                write!(f, "Gateway {gateway} is not open: this machine refuses it {cause}.")
+            }
+            Self::GatewayFloods { gateway } => {
+                write!(f, "Gateway {gateway} sends more packets than it may: what is too much is not heard.")
+            }
             Self::NoTransmitter { talkgroup } => write!(f, "No gateway transmits for {talkgroup}."),
             Self::StuckReceiver { gateway } => write!(f, "Gateway {gateway} receives without end: a stuck squelch?"),
             Self::NoiseWithoutSpeech { gateway } => write!(f, "Gateway {gateway} receives noise and no speech."),

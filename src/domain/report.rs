@@ -50,6 +50,8 @@ pub enum Report {
     TransmitMoved { group: GroupId, port: Option<PortId>, at: MonoTime },
     /// A detector saw something; it acts on nothing itself.
     Suspected { leg: LegId, port: PortId, of: Suspicion, at: MonoTime },
+    /// The system refuses a port its sockets, in its own words, or refuses them no longer. The shell says it, no shard.
+    Sockets { port: PortId, refused: Option<String>, at: MonoTime },
     /// A limit was hit and something counted was not done.
     LimitHit { limit: MediaLimit, port: Option<PortId>, at: MonoTime },
 }

@@ -17,7 +17,6 @@ use tokio::time::MissedTickBehavior;
 use crate::dispatch::State;
 use crate::dispatch::control::{Answer, Control, Input, Output, RequestId, Ticket};
 use crate::domain::event::Recorded;
-use crate::domain::id::PortId;
 use crate::domain::order::OrderBatch;
 use crate::domain::port::ShardId;
 use crate::domain::refusal::Refusal;
@@ -365,10 +364,10 @@ impl ControlTask {
         self.feed(Input::Tick);
         let now = clock::now();
         for (shard, opened) in self.book.retry(now.mono) {
-            let ports: Vec<PortId> = opened.iter().map(|sockets| sockets.port).collect();
             self.send(shard, ToShard::Sockets(opened));
-            self.tell_opened(ports, now.mono);
         }
+        self.tell_sockets(now);
+        self.carry_out(now);
         for at in 0..self.shards.len() {
             self.send_backlog(at);
         }
@@ -422,26 +421,21 @@ impl ControlTask {
         for (shard, moved) in self.book.adopt(&self.control.state().configuration, now.mono) {
             self.send(shard, ToShard::Sockets(moved));
         }
+        self.tell_sockets(now);
     }
 
     fn order(&mut self, shard: ShardId, batch: OrderBatch, now: Now) {
         self.follow_addresses(now);
-        let (sockets, refused) = self.book.follow(shard, &batch, now.mono);
+        let sockets = self.book.follow(shard, &batch, now.mono);
         self.send(shard, ToShard::Orders { batch, sockets });
-        for port in refused {
-            let report = Report::Alive { port, alive: false, at: now.mono };
-            self.control.handle(Input::Report(report), now, &mut self.outputs);
-        }
+        self.tell_sockets(now);
     }
 
-    /// A gateway that shows no life was lost only while it had no sockets; any other has to show that it lives.
-    fn tell_opened(&mut self, ports: Vec<PortId>, at: MonoTime) {
-        for port in ports {
-            let found = self.control.live().gateway_of(port);
-            let gateway = found.and_then(|id| self.control.state().configuration.gateways.get(id));
-            if gateway.is_some_and(|gateway| gateway.kind.silence_max_ms().is_none()) {
-                self.feed(Input::Report(Report::Alive { port, alive: true, at }));
-            }
+    /// What the system said of sockets becomes control's business; what follows is carried out with the rest.
+    fn tell_sockets(&mut self, now: Now) {
+        for (port, refused) in self.book.take_news() {
+            let report = Report::Sockets { port, refused, at: now.mono };
+            self.control.handle(Input::Report(report), now, &mut self.outputs);
         }
     }
 

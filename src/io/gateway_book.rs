@@ -27,6 +27,8 @@ pub struct GatewayBook {
     refused: BTreeMap<PortId, Refused>,
     /// Sockets of phones whose calls have opened them, until their port is ordered.
     given: BTreeMap<PortId, GatewaySockets>,
+    /// Ports that were refused their sockets since somebody asked, and why, or that are so no longer.
+    news: BTreeMap<PortId, Option<String>>,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,8 @@ struct Open {
 struct Refused {
     shard: ShardId,
     again: MonoTime,
+    /// The system's words.
+    cause: String,
 }
 
 impl GatewayBook {
@@ -59,6 +63,7 @@ impl GatewayBook {
             open: BTreeMap::new(),
             refused: BTreeMap::new(),
             given: BTreeMap::new(),
+            news: BTreeMap::new(),
         }
     }
 
@@ -100,24 +105,23 @@ impl GatewayBook {
         self.given.clear();
     }
 
-    /// The sockets a batch needs, and the ports that got none.
-    pub fn follow(&mut self, shard: ShardId, batch: &OrderBatch, now: MonoTime) -> (Vec<NewSockets>, Vec<PortId>) {
+    /// The sockets a batch needs and gets.
+    pub fn follow(&mut self, shard: ShardId, batch: &OrderBatch, now: MonoTime) -> Vec<NewSockets> {
         let mut opened = Vec::new();
-        let mut refused = Vec::new();
         for order in &batch.orders {
             #[expect(clippy::wildcard_enum_match_arm, reason = "only three orders touch ports")]
             match order {
                 Order::ClosePort(port) => self.forget(*port),
-                Order::OpenPort(spec) => self.want(spec.port, shard, now, &mut opened, &mut refused),
+                Order::OpenPort(spec) => self.want(spec.port, shard, now, &mut opened),
                 Order::Only(table) => {
                     for spec in table.ports.iter().filter(|spec| spec.home == shard) {
-                        self.want(spec.port, shard, now, &mut opened, &mut refused);
+                        self.want(spec.port, shard, now, &mut opened);
                     }
                 }
                 _ => {}
             }
         }
-        (opened, refused)
+        opened
     }
 
     /// Sockets that could be opened now and could not before, by shard.
@@ -125,6 +129,11 @@ impl GatewayBook {
         let due: BTreeSet<(PortId, ShardId)> =
             self.refused.iter().filter(|(_, r)| r.again <= now).map(|(port, r)| (*port, r.shard)).collect();
         self.open_all(due, now)
+    }
+
+    /// Which ports have been refused since the last question, in the system's words, and which are so no longer.
+    pub fn take_news(&mut self) -> BTreeMap<PortId, Option<String>> {
+        std::mem::take(&mut self.news)
     }
 
     fn open_all(
@@ -135,7 +144,7 @@ impl GatewayBook {
         let mut by_shard: BTreeMap<ShardId, Vec<NewSockets>> = BTreeMap::new();
         for (port, shard) in ports {
             let mut opened = Vec::new();
-            self.want(port, shard, now, &mut opened, &mut Vec::new());
+            self.want(port, shard, now, &mut opened);
             by_shard.entry(shard).or_default().extend(opened);
         }
         by_shard.retain(|_, opened| !opened.is_empty());
@@ -144,17 +153,12 @@ impl GatewayBook {
 
     fn forget(&mut self, port: PortId) {
         self.open.remove(&port);
-        self.refused.remove(&port);
+        if self.refused.remove(&port).is_some() {
+            self.news.insert(port, None);
+        }
     }
 
-    fn want(
-        &mut self,
-        port: PortId,
-        shard: ShardId,
-        now: MonoTime,
-        opened: &mut Vec<NewSockets>,
-        refused: &mut Vec<PortId>,
-    ) {
+    fn want(&mut self, port: PortId, shard: ShardId, now: MonoTime, opened: &mut Vec<NewSockets>) {
         if let Some(sockets) = self.given.remove(&port) {
             if let Ok(bound) = sockets.local() {
                 self.open.insert(port, Open { shard, configured: bound, bound });
@@ -171,15 +175,18 @@ impl GatewayBook {
                 if let Some(Err(fault)) = wanted.peer.map(|peer| sockets.connect(peer)) {
                     tracing::warn!(local = %bound, %fault, "a gateway's peer cannot be connected to; it is sent to without");
                 }
-                self.refused.remove(&port);
+                if self.refused.remove(&port).is_some() {
+                    self.news.insert(port, None);
+                }
                 self.open.insert(port, Open { shard, configured: wanted.local, bound });
                 opened.push(NewSockets { port, sockets });
             }
             Err(fault) => {
-                if self.refused.insert(port, Refused { shard, again: now.plus_ms(RETRY_MS) }).is_none() {
-                    tracing::warn!(local = %wanted.local, %fault, "a gateway's sockets cannot be opened; trying again");
+                let (again, cause) = (now.plus_ms(RETRY_MS), format!("{}: {fault}", wanted.local));
+                let before = self.refused.insert(port, Refused { shard, again, cause: cause.clone() });
+                if before.is_none_or(|before| before.cause != cause) {
+                    self.news.insert(port, Some(cause));
                 }
-                refused.push(port);
             }
         }
     }

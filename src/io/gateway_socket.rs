@@ -194,6 +194,22 @@ mod tests {
     }
 
     #[test]
+    fn voice_and_reports_ask_for_the_queue_before_all_others() {
+        for host in ["127.0.0.80", "::1"] {
+            let here = SocketAddr::new(host.parse().unwrap(), 0);
+            let peer = UdpSocket::bind(here).unwrap();
+            let mut ours = GatewaySockets::open(here, (21_000, 21_999), 11).unwrap();
+            ours.connect(peer.local_addr().unwrap()).unwrap();
+            for which in [Which::Rtp, Which::Rtcp, Which::Line] {
+                let socket = ours.socket(which).unwrap();
+                let socket = SockRef::from(&socket);
+                let class = if here.is_ipv6() { socket.tclass_v6() } else { socket.tos_v4() };
+                assert_eq!(class.unwrap() >> 2, 46, "{which:?} at {host}: DSCP EF");
+            }
+        }
+    }
+
+    #[test]
     fn a_peer_that_comes_back_hears_the_first_packet() {
         let here: SocketAddr = "127.0.0.79:0".parse().unwrap();
         let peer = UdpSocket::bind(here).unwrap();

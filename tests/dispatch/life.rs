@@ -1,9 +1,10 @@
 //! Liveness fits the kind: what can show that it lives is lost when it does not, what cannot is unsupervised.
 
+use crosspatch::dispatch::live::Live;
 use crosspatch::dispatch::routes::compile;
 use crosspatch::domain::configuration::GatewayKind;
 use crosspatch::domain::event::{Alarm, Event};
-use crosspatch::domain::report::Report;
+use crosspatch::domain::report::{MediaLimit, Report};
 
 use crate::rig::*;
 
@@ -42,12 +43,60 @@ fn a_gateway_that_shows_life_is_alarmed_about_while_it_does_not() {
     assert_eq!(says(&mut desk, "gw-pd-1a", true), [Event::AlarmCleared { alarm }]);
 }
 
+/// The system opens a gateway's sockets, or refuses them.
+fn sockets(desk: &mut Desk, id: &str, refused: Option<&str>) -> Vec<Event> {
+    desk.report(Report::Sockets { port: port(id), refused: refused.map(str::to_owned), at: desk.now.mono })
+}
+
+fn not_open(id: &str, cause: &str) -> Alarm {
+    Alarm::GatewayNotOpen { gateway: gateway(id), cause: cause.into() }
+}
+
 #[test]
-fn one_that_cannot_is_lost_only_while_it_has_no_sockets_and_unsupervised_otherwise() {
+fn a_gateway_that_the_machine_refuses_is_not_called_lost() {
     let mut desk = desk();
-    let alarm = Alarm::GatewayLost { gateway: gateway("gw-fd-1") };
-    assert_eq!(says(&mut desk, "gw-fd-1", false), [Event::AlarmRaised { alarm: alarm.clone() }]);
-    assert_eq!(alive(&desk, "gw-fd-1"), Some(false));
-    assert_eq!(says(&mut desk, "gw-fd-1", true), [Event::AlarmCleared { alarm }]);
-    assert_eq!(alive(&desk, "gw-fd-1"), None);
+    let (taken, absent) = ("192.0.2.1:5004: Address already in use", "192.0.2.1:5004: Cannot assign requested address");
+    for id in ["gw-pd-1a", "gw-fd-1"] {
+        let raised = Event::AlarmRaised { alarm: not_open(id, taken) };
+        assert_eq!(sockets(&mut desk, id, Some(taken)), [raised], "{id}");
+        assert_eq!(sockets(&mut desk, id, Some(taken)), [], "told once");
+        let other =
+            [Event::AlarmCleared { alarm: not_open(id, taken) }, Event::AlarmRaised { alarm: not_open(id, absent) }];
+        assert_eq!(sockets(&mut desk, id, Some(absent)), other, "other words are another alarm");
+    }
+    assert_eq!(says(&mut desk, "gw-pd-1a", false), [], "it is not the box that is silent");
+    let cleared = |id| Event::AlarmCleared { alarm: not_open(id, absent) };
+    assert_eq!(sockets(&mut desk, "gw-fd-1", None), [cleared("gw-fd-1")], "what need show no life is well");
+    // Open at last, and its box has shown nothing so far.
+    let lost = Alarm::GatewayLost { gateway: gateway("gw-pd-1a") };
+    let told = sockets(&mut desk, "gw-pd-1a", None);
+    assert_eq!(told, [cleared("gw-pd-1a"), Event::AlarmRaised { alarm: lost.clone() }]);
+    assert_eq!(says(&mut desk, "gw-pd-1a", true), [Event::AlarmCleared { alarm: lost }]);
+}
+
+#[test]
+fn an_alarm_of_refused_sockets_does_not_outlive_a_start_that_opens_them() {
+    let mut desk = desk();
+    sockets(&mut desk, "gw-fd-1", Some("127.0.0.1:5004: Address already in use"));
+    desk.live = Live::new(&desk.state.configuration, desk.now);
+    assert!(desk.state.alarms.iter().any(|alarm| matches!(alarm, Alarm::GatewayNotOpen { .. })));
+    desk.wait_s(10);
+    assert!(!desk.state.alarms.iter().any(|alarm| matches!(alarm, Alarm::GatewayNotOpen { .. })));
+}
+
+#[test]
+fn a_gateway_that_floods_is_named_until_a_minute_after_it_has_stopped() {
+    let mut desk = desk();
+    let flood = |desk: &mut Desk| {
+        let (limit, at) = (MediaLimit::PacketRate, desk.now.mono);
+        desk.report(Report::LimitHit { limit, port: Some(port("gw-fd-1")), at })
+    };
+    let alarm = Alarm::GatewayFloods { gateway: gateway("gw-fd-1") };
+    assert_eq!(flood(&mut desk), [Event::AlarmRaised { alarm: alarm.clone() }]);
+    desk.wait_s(50);
+    assert_eq!(flood(&mut desk), []);
+    desk.wait_s(50);
+    assert!(desk.state.alarms.contains(&alarm), "it goes on");
+    desk.wait_s(20);
+    assert!(!desk.state.alarms.contains(&alarm));
 }

@@ -136,9 +136,10 @@ fn a_talkgroup_that_was_heard_is_never_called_silent() {
 fn silence_of_the_talkers_is_the_last_cause_of_all() {
     let (mut desk, _) = linked();
     desk.report(Report::Alive { port: port("gw-pd-1a"), alive: true, at: desk.now.mono });
-    desk.report(Report::Alive { port: port("gw-fd-1"), alive: false, at: desk.now.mono });
+    let refused = Some("192.0.2.1:5004: Cannot assign requested address".to_owned());
+    desk.report(Report::Sockets { port: port("gw-fd-1"), refused, at: desk.now.mono });
     let (codes, _) = answer(&desk, "fire", "pd-1", "fd-1");
-    assert_eq!(codes, ["no_peer", "lost", "never_talked"]);
+    assert_eq!(codes, ["no_peer", "not_open", "never_talked"]);
 }
 
 #[test]

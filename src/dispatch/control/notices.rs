@@ -35,10 +35,10 @@ pub(super) fn notices(state: &State, live: &Live, event: &Event) -> Vec<(PortId,
             let links = state.incidents.get(incident).into_iter().flat_map(|found| found.links());
             links.filter_map(|(_, _, _, link)| own(&link.talkgroup, Notice::ClosesSoon)).collect()
         }
-        Event::AlarmRaised { alarm: Alarm::GatewayLost { gateway } } => {
+        Event::AlarmRaised { alarm: Alarm::GatewayLost { gateway } | Alarm::GatewayNotOpen { gateway, .. } } => {
             partners(state, live, |link| carries(state, gateway, link), Notice::PartnerLost)
         }
-        Event::AlarmCleared { alarm: Alarm::GatewayLost { gateway } } => {
+        Event::AlarmCleared { alarm: Alarm::GatewayLost { gateway } | Alarm::GatewayNotOpen { gateway, .. } } => {
             partners(state, live, |link| carries(state, gateway, link), Notice::Restored)
         }
         Event::AlarmRaised { alarm: Alarm::PositionLost { agency } } => {

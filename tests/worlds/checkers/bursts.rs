@@ -184,6 +184,7 @@ impl Bursts {
             Report::TransmitMoved { .. } => self.happened.moved_transmitter += 1,
             Report::Applied { .. }
             | Report::Alive { .. }
+            | Report::Sockets { .. }
             | Report::Proven { .. }
             | Report::EmergencyKeyed { .. }
             | Report::Suspected { .. }
