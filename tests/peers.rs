@@ -30,6 +30,8 @@ mod mic;
 mod orderly;
 #[path = "peers/phone.rs"]
 mod phone;
+#[path = "peers/plain.rs"]
+mod plain;
 #[path = "peers/ports.rs"]
 mod ports;
 #[path = "peers/sites.rs"]

@@ -17,6 +17,7 @@ use tokio::time::MissedTickBehavior;
 use crate::dispatch::State;
 use crate::dispatch::control::{Answer, Control, Input, Output, RequestId, Ticket};
 use crate::domain::event::Recorded;
+use crate::domain::id::PortId;
 use crate::domain::order::OrderBatch;
 use crate::domain::port::ShardId;
 use crate::domain::refusal::Refusal;

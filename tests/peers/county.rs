@@ -1,6 +1,7 @@
 //! The configuration of a test: agencies with one talkgroup each, their microphones and ears, and desks to command them.
 
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crosspatch::domain::audio::Codec;
@@ -82,14 +83,20 @@ impl County {
 
     /// A gateway of a talkgroup with one fixed peer; the port where the daemon listens for it.
     pub fn gateway(&mut self, id: &str, talkgroup: &str, role: &str, codec: Codec, peer: u16) -> u16 {
-        let local = free_pair();
+        self.gateway_at(Ipv4Addr::LOCALHOST.into(), id, talkgroup, role, codec, peer)
+    }
+
+    /// The same at another address of this machine.
+    pub fn gateway_at(&mut self, ip: IpAddr, id: &str, talkgroup: &str, role: &str, codec: Codec, peer: u16) -> u16 {
+        let port = free_pair();
         let codec = word(codec);
+        let [local, peer] = [port, peer].map(|port| SocketAddr::new(ip, port));
         let _ = write!(
             self.text,
             "[[gateway.rtp]]\nid = \"{id}\"\ntalkgroup = \"{talkgroup}\"\nrole = \"{role}\"\n\
-             local = \"127.0.0.1:{local}\"\npeer = \"127.0.0.1:{peer}\"\ncodecs = [\"{codec}\"]\n\n"
+             local = \"{local}\"\npeer = \"{peer}\"\ncodecs = [\"{codec}\"]\n\n"
         );
-        local
+        port
     }
 
     /// Telephony on a free port, which comes back.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crosspatch::dispatch::control::Answer;
 use crosspatch::dispatch::view::Roster;
+use crosspatch::dispatch::why::Why;
 use crosspatch::domain::command::Command;
 use crosspatch::domain::event::{Event, Recorded};
 use rustix::process::{Pid, Signal, kill_process};
@@ -46,6 +47,11 @@ impl Daemon {
     pub fn stop(&mut self) -> ExitStatus {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         self.child.wait().unwrap()
+    }
+
+    /// SIGHUP: it reads its file again.
+    pub fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
     }
 
     /// Starts it again on the same file and store; how long it took to be ready.
@@ -167,6 +173,12 @@ impl Desk {
     pub fn roster(&self) -> Roster {
         let get = self.agent.get(format!("{}/api/v1/roster", self.url)).header("authorization", &self.token);
         self.read(get.call().unwrap())
+    }
+
+    /// Why one talkgroup does not hear another.
+    pub fn why(&self, from: &str, to: &str) -> Why {
+        let get = self.agent.get(format!("{}/api/v1/why", self.url)).header("authorization", &self.token);
+        self.read(get.query("from", from).query("to", to).call().unwrap())
     }
 
     /// All that happened since the journal began, as far as this desk may see it.
