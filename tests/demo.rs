@@ -36,7 +36,7 @@ fn recordings(folder: &Path) -> BTreeMap<String, Recording> {
 
 fn judged_again(verdict: &Verdict, recordings: &BTreeMap<String, Recording>) -> Verdict {
     let cases = verdict.rows.iter().map(|row| row.case.clone()).collect();
-    Verdict::of(cases, verdict.times.clone(), recordings)
+    Verdict::of(cases, verdict.times.clone(), verdict.answers.clone(), recordings)
 }
 
 #[test]
@@ -60,6 +60,14 @@ fn the_demo_ends_well_and_its_verdict_follows_from_the_recordings_alone() {
 
     let mut found = recordings(folder.path());
     assert_eq!(judged_again(verdict, &found), *verdict, "the files say what the demo said");
+
+    // The emergency at each desk while it was open and when it was over, and one question why.
+    assert_eq!(verdict.answers.len(), 7, "{}", verdict.table().join("\n"));
+    for at in 0..verdict.answers.len() {
+        let mut other = verdict.clone();
+        other.answers[at].found.push('?');
+        assert!(!judged_again(&other, &found).as_expected, "another answer changes nothing: {:?}", other.answers[at]);
+    }
 
     // What EMS heard and what the police radio heard change places: the verdict must notice both.
     let (police, ems) = (found["police-radio"].heard.clone(), found["ems-radio"].heard.clone());
@@ -114,7 +122,10 @@ fn the_view_shows_three_agencies_and_who_quits_before_a_round_is_over_has_not_fa
         drawn += 1;
         assert!(asked || drawn < 20_000, "never shown: {screen}");
         // Blanks are not drawn where the screen was blank: single words are what can be looked for.
-        let everything = ["police-radio", "fire-radio", "ems-radio", "harbour", "template"];
+        let who = ["police-radio", "fire-radio", "ems-radio"];
+        // The floor (whose, or nobody's), what each says and hears, how loud, until when, and what happens.
+        let what = ["net", "nobody", "TALKS", "says", "hears", "||", "lease", "harbour", "template"];
+        let everything = who.into_iter().chain(what).collect::<Vec<_>>();
         if !asked && everything.iter().all(|words| screen.contains(words)) {
             ours.write_all(b"q").unwrap();
             asked = true;

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use crate::demo::party::Party::{self, EmsRadio, FireRadio, PoliceDesk, PoliceRadio};
 use crate::demo::stage::{Ended, Stage};
 use crate::demo::track::Utterance;
-use crate::demo::verdict::{Case, Expected, Timed, Verdict};
+use crate::demo::verdict::{Answered, Case, Expected, Timed, Verdict};
+use crate::dispatch::view::EmergencyView;
 use crate::domain::audio::MIX_FRAME;
 use crate::domain::command::Command;
 use crate::domain::event::Event;
-use crate::domain::id::{EmergencyId, IncidentId, TalkgroupId, TemplateId};
+use crate::domain::id::{AgencyId, EmergencyId, IncidentId, TalkgroupId, TemplateId};
 use crate::domain::incident::{CutTarget, LinkRequest};
 use crate::domain::talker::Alias;
 use crate::domain::time::MonoTime;
@@ -22,6 +23,7 @@ pub struct Script<'a> {
     phase: String,
     cases: Vec<Case>,
     times: Vec<Timed>,
+    answers: Vec<Answered>,
 }
 
 /// Opens the incident from its template: one agency hosts, one accepts by its written agreement, one is asked.
@@ -79,15 +81,16 @@ impl<'a> Script<'a> {
     /// The whole round and its verdict.
     pub fn round(stage: &'a mut Stage, incident: IncidentId) -> Result<Verdict, Ended> {
         stage.begin_recording();
-        let mut script = Self { stage, incident, phase: String::new(), cases: Vec::new(), times: Vec::new() };
+        let (cases, times, answers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut script = Self { stage, incident, phase: String::new(), cases, times, answers };
         script.each_speaks()?;
         script.two_overlap()?;
         script.one_cuts_itself_out()?;
         script.it_comes_back()?;
         script.emergency()?;
         script.killed_in_mid_burst()?;
-        let Self { stage, cases, times, .. } = script;
-        let verdict = Verdict::of(cases, times, &stage.recordings());
+        let Self { stage, cases, times, answers, .. } = script;
+        let verdict = Verdict::of(cases, times, answers, &stage.recordings());
         stage.write_recordings()?;
         stage.judged(&verdict);
         Ok(verdict)
@@ -141,6 +144,8 @@ impl<'a> Script<'a> {
         }
         let why = self.stage.ems.why(&talkgroup("pd-1")?, &talkgroup("ems-1")?)?;
         self.stage.step(format!("EMS asks why ems-1 does not hear pd-1: \"{}\"", why.sentence));
+        let first = why.causes.first().map_or("nothing", |cause| cause.code.as_str());
+        self.expect_answer("EMS", "why ems-1 does not hear pd-1", "cut", first);
         Ok(())
     }
 
@@ -177,9 +182,21 @@ impl<'a> Script<'a> {
         let said = self.say(PoliceRadio, 1_300)?;
         self.wait(900)?;
         self.expect_others(PoliceRadio, &said, Expected::Heard);
-        let left = self.stage.police.roster()?.emergencies.len();
-        self.stage.step(format!("Police, whose officer it was, clears the emergency ({left} was open)."));
+        self.expect_emergencies("Officer 12 at pier 4, seen by ems, fire")?;
+        self.stage.step("Police, whose officer it was, clears the emergency.");
         self.stage.police.order(&Command::ClearEmergency { emergency, reason: "officer is safe".to_owned() })?;
+        self.expect_emergencies("none")
+    }
+
+    /// What each desk sees of open emergencies.
+    fn expect_emergencies(&mut self, expected: &str) -> Result<(), Ended> {
+        let stage = &*self.stage;
+        let mut seen = Vec::new();
+        for (name, desk) in [("Police", &stage.police), ("Fire", &stage.fire), ("EMS", &stage.ems)] {
+            let open: Vec<String> = desk.roster()?.emergencies.iter().map(in_words).collect();
+            seen.push((name, if open.is_empty() { "none".to_owned() } else { open.join("; ") }));
+        }
+        seen.iter().for_each(|(name, found)| self.expect_answer(name, "open emergencies", expected, found));
         Ok(())
     }
 
@@ -239,6 +256,11 @@ impl<'a> Script<'a> {
         self.stage.wait(ms)
     }
 
+    fn expect_answer(&mut self, desk: &str, what: &str, expected: &str, found: &str) {
+        let [desk, what, expected, found] = [desk, what, expected, found].map(str::to_owned);
+        self.answers.push(Answered { phase: self.phase.clone(), desk, what, expected, found });
+    }
+
     /// Everybody but the speaker.
     fn expect_others(&mut self, speaker: Party, said: &Utterance, expected: Expected) {
         for listener in Party::ALL.into_iter().filter(|listener| *listener != speaker) {
@@ -269,6 +291,12 @@ impl<'a> Script<'a> {
             samples: said.samples,
         });
     }
+}
+
+fn in_words(open: &EmergencyView) -> String {
+    let mut seen: Vec<&str> = open.acknowledged.iter().map(AgencyId::as_str).collect();
+    seen.sort_unstable();
+    format!("{} at {}, seen by {}", open.talker, open.place, seen.join(", "))
 }
 
 /// A part of an utterance.

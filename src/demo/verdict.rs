@@ -1,5 +1,6 @@
-//! What arrived, compared with what was said: who heard whom, how late, how well, how often. It looks at recordings
-//! and at nothing else; neither the daemon nor the script can tell it a result.
+//! What arrived, compared with what was said: who heard whom, how late, how well, how often. Of sound it looks at
+//! recordings and at nothing else; neither the daemon nor the script can tell it a result. Beside it stands what desks
+//! were answered, word for word.
 
 use std::collections::BTreeMap;
 
@@ -63,6 +64,17 @@ pub struct Timed {
     pub as_expected: bool,
 }
 
+/// What a desk was answered, and what it ought to have been.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    pub phase: String,
+    /// Whose desk asked.
+    pub desk: String,
+    pub what: String,
+    pub expected: String,
+    pub found: String,
+}
+
 /// All that one round showed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -70,6 +82,7 @@ pub struct Verdict {
     pub searched_ms: [i32; 2],
     pub rows: Vec<Row>,
     pub times: Vec<Timed>,
+    pub answers: Vec<Answered>,
     pub as_expected: bool,
 }
 
@@ -82,7 +95,12 @@ pub struct Recording {
 
 impl Verdict {
     /// Judges each case by the recordings. A party without a recording said and heard nothing.
-    pub fn of(cases: Vec<Case>, times: Vec<Timed>, recordings: &BTreeMap<String, Recording>) -> Self {
+    pub fn of(
+        cases: Vec<Case>,
+        times: Vec<Timed>,
+        answers: Vec<Answered>,
+        recordings: &BTreeMap<String, Recording>,
+    ) -> Self {
         let none = Recording::default();
         let rows: Vec<Row> = cases
             .into_iter()
@@ -92,10 +110,12 @@ impl Verdict {
                 judge(case, said, heard)
             })
             .collect();
-        let as_expected =
-            !rows.is_empty() && rows.iter().all(|row| row.as_expected) && times.iter().all(|t| t.as_expected);
+        let as_expected = !rows.is_empty()
+            && rows.iter().all(|row| row.as_expected)
+            && times.iter().all(|time| time.as_expected)
+            && answers.iter().all(Answered::is_as_expected);
         let searched_ms = [-(EARLY_MS as i32), LATE_MS as i32];
-        Self { heard_from_similarity: HEARD_FROM, searched_ms, rows, times, as_expected }
+        Self { heard_from_similarity: HEARD_FROM, searched_ms, rows, times, answers, as_expected }
     }
 
     /// For people.
@@ -109,9 +129,11 @@ impl Verdict {
         ];
         lines.extend(self.rows.iter().map(Row::line));
         lines.extend(self.times.iter().map(Timed::line));
+        lines.extend(self.answers.iter().map(Answered::line));
         let faults = self.rows.iter().filter(|row| !row.as_expected).count()
-            + self.times.iter().filter(|time| !time.as_expected).count();
-        let all = self.rows.len() + self.times.len();
+            + self.times.iter().filter(|time| !time.as_expected).count()
+            + self.answers.iter().filter(|answer| !answer.is_as_expected()).count();
+        let all = self.rows.len() + self.times.len() + self.answers.len();
         lines.push(format!(
             "heard means: similarity {HEARD_FROM} or more within {LATE_MS} ms; twice: again as much at another delay"
         ));
@@ -163,6 +185,19 @@ impl Timed {
         let took = self.took_ms.map_or("never".to_owned(), |ms| format!("{ms} ms"));
         let Self { phase, listener, what, most_ms, .. } = self;
         format!("{phase:<22} {listener:<14} {what}: {took} (at most {most_ms} ms){}", mark(self.as_expected))
+    }
+}
+
+impl Answered {
+    /// Whether it was answered so.
+    pub fn is_as_expected(&self) -> bool {
+        self.found == self.expected
+    }
+
+    fn line(&self) -> String {
+        let Self { phase, desk, what, expected, found } = self;
+        let answer = if self.is_as_expected() { found.clone() } else { format!("{found}, not {expected}") };
+        format!("{phase:<22} {desk:<14} {what}: {answer}{}", mark(self.is_as_expected()))
     }
 }
 
