@@ -2,8 +2,9 @@
 //! It runs on loopback alone and is commanded over its own control port; digits are typed.
 //!
 //! What it does that others do not: it gives up when it is asked for SHA-256 as well as MD5; it counts telephone events in
-//! the clock of its codec whatever was agreed on. It says its file over and over from the moment the call is up, so what is
-//! heard of it is looked for anywhere in it, and never before its key.
+//! the clock of its codec whatever was agreed on; after a hold it plays what it is sent and records nothing more. It says
+//! its file over and over from the moment the call is up, so what is heard of it is looked for anywhere in it, and never
+//! before its key.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
