@@ -236,3 +236,32 @@ fn doctor_says_whether_the_certificate_and_its_key_can_be_used() {
         assert!(code == Some(1) && told.contains(word), "{certificate} {key}: {told}");
     }
 }
+
+#[test]
+fn doctor_names_a_phone_that_is_shut_out_and_a_port_of_sip_that_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        "[server]\nhttp = \"127.0.0.1:0\"\ndata_dir = {:?}\n[sip]\nlisten = \"{}\"\n\
+         [[agency]]\nid = \"police\"\ncontact_24h = \"1\"\n[[talkgroup]]\nid = \"pd-1\"\nagency = \"police\"\n\
+         [[phone]]\nid = \"chief\"\ntalkgroup = \"pd-1\"\nfile = {:?}\n",
+        path("journal"),
+        taken.local_addr().unwrap(),
+        path("password")
+    );
+    std::fs::write(path("crosspatch.toml"), text).unwrap();
+    let look = || {
+        let output = crosspatch(&["doctor", path("crosspatch.toml").to_str().unwrap()]);
+        (output.status.code(), said(&output))
+    };
+    let (code, told) = look();
+    assert!(code == Some(1) && told.contains("phone chief: ") && told.contains("No such file"), "{told}");
+    assert!(told.contains(&format!("sip {}", taken.local_addr().unwrap())), "{told}");
+    std::fs::write(path("password"), "\n").unwrap();
+    assert!(look().1.contains("its password is empty"));
+    std::fs::write(path("password"), "a password\n").unwrap();
+    drop(taken);
+    let (code, told) = look();
+    assert!(code == Some(0) && told.contains("the passwords of 1 phones can be read"), "{told}");
+}

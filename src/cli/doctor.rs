@@ -13,10 +13,10 @@ use super::table::Table;
 use super::{offline, pretty};
 use crate::api;
 use crate::api::tokens::Known;
-use crate::config::{Settings, Tls, Token};
+use crate::config::{PhoneAccount, Settings, Tls, Token};
 use crate::domain::configuration::{Configuration, GatewayKind};
 use crate::io::gateway_socket::above;
-use crate::io::journal;
+use crate::io::{journal, secret};
 
 /// How one look ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -50,6 +50,7 @@ pub(super) fn doctor(path: &Path, json: bool) -> Result<String, CliFault> {
     ports(&settings, &configuration, held, &mut findings);
     findings.extend(settings.tls.as_ref().map(certificate));
     secrets(&settings.tokens, &mut findings);
+    settings.sip.iter().for_each(|sip| passwords(&sip.accounts, &mut findings));
     files(&configuration, &mut findings);
     findings.push(real_time());
     findings.push(receive_buffer());
@@ -144,6 +145,9 @@ fn ports(settings: &Settings, configuration: &Configuration, held: bool, finding
         }
     };
     look("http".to_owned(), settings.http, TcpListener::bind(settings.http).map(drop));
+    if let Some(sip) = &settings.sip {
+        look("sip".to_owned(), sip.listen, UdpSocket::bind(sip.listen).map(drop));
+    }
     for (id, gateway) in &configuration.gateways {
         let GatewayKind::Rtp(rtp) = &gateway.kind else { continue };
         look(id.to_string(), rtp.local, UdpSocket::bind(rtp.local).map(drop));
@@ -167,6 +171,21 @@ fn secrets(tokens: &[Token], findings: &mut Vec<Finding>) {
     }
     let advice = "; ask as the daemon's user and with its environment";
     findings.extend(faults.into_iter().map(|why| finding("tokens", Verdict::Bad, format!("{why}{advice}"))));
+}
+
+/// A phone whose password cannot be read is shut out.
+fn passwords(accounts: &[PhoneAccount], findings: &mut Vec<Finding>) {
+    let fault_of = |account: &PhoneAccount| match secret::read(&account.secret) {
+        Ok(password) if password.is_empty() => Some(format!("phone {}: its password is empty", account.phone)),
+        Ok(_) => None,
+        Err(fault) => Some(format!("phone {}: {fault}", account.phone)),
+    };
+    let faults: Vec<String> = accounts.iter().filter_map(fault_of).collect();
+    if faults.is_empty() {
+        let words = format!("the passwords of {} phones can be read", accounts.len());
+        findings.push(finding("phones", Verdict::Good, words));
+    }
+    findings.extend(faults.into_iter().map(|words| finding("phones", Verdict::Bad, words)));
 }
 
 /// Asked as another user than the daemon's, the key may be unreadable to one and not to the other.
