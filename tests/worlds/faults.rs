@@ -137,7 +137,8 @@ impl Saboteur {
                 packets.extend(again);
             }
             Some(Fault::TwoTransmitters) => {
-                let twin = packets.iter().find_map(|sent| Some((sent, twin_of(sent.ear, devices)?)));
+                let mut voices = packets.iter().filter(|sent| is_voice(sent, devices));
+                let twin = voices.find_map(|sent| Some((sent, twin_of(sent.ear, devices)?)));
                 let twin = twin.map(|(sent, ear)| with_ssrc(Sent { ear, ..sent.clone() }, 9));
                 packets.extend(twin);
             }
@@ -348,6 +349,13 @@ pub(super) fn next_frame(sent: &Sent, devices: &[Device]) -> Option<Sent> {
     bytes.truncate(sent.bytes.len() - packet.payload.len());
     bytes.extend(stamp::payload(format, Stamp { frame: 20_000 + said.frame, ..said }));
     Some(Sent { bytes, ..sent.clone() })
+}
+
+/// Whether it carries somebody's own frame, and no tone or mix.
+fn is_voice(sent: &Sent, devices: &[Device]) -> bool {
+    let format = devices[sent.ear].format();
+    let said = |packet: RtpPacket<'_>| stamp::read(format, packet.payload, &mut None);
+    RtpPacket::parse(&sent.bytes).is_ok_and(|packet| matches!(said(packet), Said::Stamped(_)))
 }
 
 /// Another radio of the same talkgroup and format.
