@@ -94,13 +94,8 @@ fn a_pair_replays() {
 #[test]
 fn each_fault_between_two_sites_is_caught() {
     for fault in LineFault::ALL {
-        let seen = (0..FAULT_SEEDS).find_map(|seed| {
-            let life = pair::live(seed, pair_steps(), Some(fault));
-            let first = life.findings.first.values().min_by_key(|violation| violation.at)?.clone();
-            Some((seed, first))
-        });
-        let Some((seed, first)) = seen else { panic!("{fault:?} survives {FAULT_SEEDS} seeds") };
-        assert_eq!(first.law, fault.law(), "{fault:?} in seed {seed}: {}", first.what);
+        let sees = |seed: u64| pair::live(seed, pair_steps(), Some(fault)).findings.first.contains_key(&fault.law());
+        assert!((0..PAIRS).any(sees), "{fault:?} survives {PAIRS} pairs");
     }
 }
 
@@ -185,7 +180,7 @@ fn caught(fault: Fault) -> Result<(), String> {
 const PAIRS: u64 = 64;
 const PAIR_STEPS: u64 = 1_500;
 /// A fault that shows in none of so many worlds is not caught.
-const FAULT_SEEDS: u64 = 60;
+const FAULT_SEEDS: u64 = 256;
 
 fn no_promise_breaks(quarter: u64) {
     let first = quarter * SEEDS_EACH;

@@ -17,7 +17,8 @@ use crate::wire::telephone_event::TelephoneEvent;
 
 use super::burst::TalkState;
 use super::codec::PACKET_SAMPLES_MAX;
-use super::delay::Delayed;
+use super::copies::COPY_KEPT_MS;
+use super::delay::{DelayLine, Delayed};
 use super::discard::Discard;
 use super::fan_out::Spoken;
 use super::keying::{Cue, FarFloor, KeyChange, TransmitChange};
@@ -25,7 +26,7 @@ use super::level;
 use super::outbox::Outbox;
 use super::receiver::Arrival;
 use super::shard::Shard;
-use super::slab::{BurstSlot, GroupSlot, PortSlot};
+use super::slab::{BurstSlot, PortSlot};
 
 impl Shard {
     pub(super) fn take_packet(
@@ -103,6 +104,7 @@ impl Shard {
             return Err(Discard::NotKeyed);
         }
         open.packet_at = now;
+        open.copy.place(packet.timestamp, open.format_in);
         let Some(delay) = &mut open.delay else {
             return if open.keyer.is_keyed() {
                 self.say(port, packet, payload, now, out)
@@ -118,12 +120,21 @@ impl Shard {
     }
 
     /// What is certainly speech by now: followed by as much as may be squelch tail.
-    fn drain_delay(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
+    pub(super) fn drain_delay(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
         let open = &self.ports[port];
-        if open.keyer.is_keyed() {
-            let tail_ns = u64::from(open.spec.receive.tail_ms) * 1_000_000;
-            let speech_until = MonoTime(open.packet_at.plus_ms(FRAME_MS).0.saturating_sub(tail_ns));
-            self.say_delayed(port, speech_until, now, out);
+        if !open.keyer.is_keyed() {
+            return;
+        }
+        if open.copy.is_voted_out() {
+            let kept_from = MonoTime(now.0.saturating_sub(COPY_KEPT_MS * 1_000_000));
+            return self.say_delayed(port, kept_from, now, out);
+        }
+        let tail_ns = u64::from(open.spec.receive.tail_ms) * 1_000_000;
+        let speech_until = MonoTime(open.packet_at.plus_ms(FRAME_MS).0.saturating_sub(tail_ns));
+        self.say_delayed(port, speech_until, now, out);
+        let open = &self.ports[port];
+        if !open.needs_delay() && open.delay.as_ref().is_some_and(DelayLine::is_empty) {
+            self.give_delay_line_back(port);
         }
     }
 
@@ -145,10 +156,8 @@ impl Shard {
         now: MonoTime,
         out: &mut Outbox,
     ) -> Result<(), Discard> {
+        self.vote(port, &packet, now, out)?;
         let open = &self.ports[port];
-        if open.voted_out {
-            return Err(Discard::VotedOut);
-        }
         let burst = open.burst.ok_or(Discard::NoFloor)?;
         let spoken = Spoken {
             sequence: packet.sequence,
@@ -252,6 +261,7 @@ impl Shard {
                 self.counters.miss(MissCause::TooShort);
                 let told = Report::TooShort { port: self.ports[port].spec.port, said_ms: heard_ms, at: now };
                 self.report(told, out);
+                self.ports[port].copy.leave();
                 let cleared = self.ports[port].delay.as_mut().map_or(0, super::delay::DelayLine::clear);
                 for _ in 0..cleared {
                     self.counters.discard(Discard::TooShort);
@@ -285,15 +295,9 @@ impl Shard {
             let report = Report::Proven { port: open.spec.port, at: now };
             self.report(report, out);
         }
-        if let Some(group) = self.voting_group(port) {
-            let heard = self.groups[group].receiving.filter(|other| *other != port);
-            if heard.is_some_and(|other| self.ports.get(other).is_some_and(|other| other.burst.is_some())) {
-                self.ports[port].voted_out = true;
-                return;
-            }
-            self.groups[group].receiving = Some(port);
+        if self.enter_vote(port, now, out) {
+            self.key(port, since, now, out);
         }
-        self.key(port, since, now, out);
     }
 
     fn unkeyed(&mut self, port: PortSlot, cause: BurstEnd, tail_from: MonoTime, now: MonoTime, out: &mut Outbox) {
@@ -301,7 +305,7 @@ impl Shard {
         self.drop_tail(port);
         self.give_delay_line_back(port);
         let open = &mut self.ports[port];
-        open.voted_out = false;
+        open.copy.leave();
         open.wire_talker = Alias::default();
         if let Some(burst) = open.burst {
             self.remember_level(burst, port);
@@ -309,13 +313,21 @@ impl Shard {
         } else {
             self.set_notice(port, FloorNotice::Silent, now, out);
         }
-        self.take_over(port, now, out);
+        if let Some(group) = self.voting_group(port) {
+            self.take_over(group, port, now, out);
+        }
     }
 
     /// For a key that may be too short, or whose end may be a tail. Without one its beginning is lost, told by name.
     fn take_delay_line(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
+        if self.ports[port].needs_delay() {
+            self.borrow_delay_line(port, now, out);
+        }
+    }
+
+    pub(super) fn borrow_delay_line(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
         let open = &mut self.ports[port];
-        if open.delay.is_some() || !open.needs_delay() {
+        if open.delay.is_some() {
             return;
         }
         open.delay = self.spare_delays.pop();
@@ -348,24 +360,6 @@ impl Shard {
         }
     }
 
-    /// The copy that was heard has stopped: another gateway that still receives the talker goes on.
-    fn take_over(&mut self, port: PortSlot, now: MonoTime, out: &mut Outbox) {
-        let Some(group) = self.voting_group(port) else { return };
-        if self.groups[group].receiving != Some(port) {
-            return;
-        }
-        self.groups[group].receiving = None;
-        let next = self.groups[group].ports.iter().copied().find(|other| {
-            *other != port && self.ports.get(*other).is_some_and(|other| other.voted_out && other.keyer.is_keyed())
-        });
-        if let Some(next) = next {
-            self.groups[group].receiving = Some(next);
-            self.ports[next].voted_out = false;
-            let since = self.ports[next].keyed_at;
-            self.key(next, since, now, out);
-        }
-    }
-
     /// Every 20 ms: keys that went silent, copies that stall.
     pub(super) fn tick_keys(&mut self, now: MonoTime, out: &mut Outbox) {
         for index in 0..self.ports.reach() {
@@ -380,31 +374,6 @@ impl Shard {
             let Some(group) = self.groups.slot_at(index) else { continue };
             self.check_copy(group, now, out);
         }
-    }
-
-    /// A copy that stalls while another one arrives gives way before its key has timed out.
-    fn check_copy(&mut self, group: GroupSlot, now: MonoTime, out: &mut Outbox) {
-        let Some(heard) = self.groups[group].receiving else { return };
-        let fresh = |port: &super::port::Port| now.ms_since(port.packet_at) < COPY_FRESH_MS;
-        let other_arrives = self.groups[group]
-            .ports
-            .iter()
-            .any(|port| *port != heard && self.ports.get(*port).is_some_and(|port| port.voted_out && fresh(port)));
-        let Some(stalled) = self.ports.get_mut(heard) else { return };
-        if !other_arrives || now.ms_since(stalled.packet_at) < COPY_STALLS_MS {
-            return;
-        }
-        let Some(burst) = stalled.burst else { return };
-        stalled.voted_out = true;
-        self.end_burst(burst, BurstEnd::Silence, now, out);
-        self.take_over(heard, now, out);
-    }
-
-    /// The talkgroup whose voice this radio is one copy of.
-    fn voting_group(&self, port: PortSlot) -> Option<GroupSlot> {
-        let open = &self.ports[port];
-        let group = open.spec.group.filter(|_| open.is_radio())?;
-        self.group_by_id.get(&group).copied()
     }
 
     pub(super) fn take_rtcp(
@@ -461,10 +430,6 @@ fn key_of(event: &TelephoneEvent) -> Option<bool> {
 
 /// An Opus frame of its header alone says that the talker pauses (RFC 6716 section 3.1); no other codec has one.
 const PAUSE_BYTES: usize = 1;
-/// A copy whose next packets are three frames late has stopped.
-const COPY_STALLS_MS: u64 = 60;
-/// Another copy is alive if its latest packet is at most two frames old.
-const COPY_FRESH_MS: u64 = 40;
 const LIMIT_TOLD_EVERY_MS: u64 = 10_000;
 /// Longer than any pause between packets of one talker (ms).
 const VOX_KEPT_MS: u64 = 1_000;

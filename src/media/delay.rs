@@ -64,6 +64,11 @@ impl DelayLine {
         Some((packet, &self.payloads[at * PAYLOAD_BYTES_MAX..][..length]))
     }
 
+    /// Whether nothing waits.
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// Forgets all; returns how many.
     pub fn clear(&mut self) -> usize {
         std::mem::take(&mut self.length)

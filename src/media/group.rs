@@ -3,6 +3,7 @@
 
 use crate::domain::id::{GroupId, PortId};
 
+use super::copies::Call;
 use super::slab::PortSlot;
 
 /// One talkgroup.
@@ -16,6 +17,8 @@ pub struct Group {
     pub ports: Vec<PortSlot>,
     /// Whose copy of its voice is heard now.
     pub receiving: Option<PortSlot>,
+    /// What was heard of the latest call.
+    pub call: Call,
     /// Which port transmits, or did last.
     pub transmitting: Option<PortSlot>,
     /// Whether the last choice found no usable port.
@@ -25,6 +28,14 @@ pub struct Group {
 impl Group {
     /// A talkgroup nobody has named transmitters for.
     pub fn new(id: GroupId) -> Self {
-        Self { id, transmit: Vec::new(), ports: Vec::new(), receiving: None, transmitting: None, is_mute: false }
+        Self {
+            id,
+            transmit: Vec::new(),
+            ports: Vec::new(),
+            receiving: None,
+            call: Call::default(),
+            transmitting: None,
+            is_mute: false,
+        }
     }
 }

@@ -4,6 +4,7 @@ mod announce;
 mod arrive;
 mod burst;
 pub mod codec;
+mod copies;
 mod delay;
 pub mod discard;
 mod ears;

@@ -207,6 +207,7 @@ impl Shard {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
             self.close_ear_of_closed_port(burst, slot, out);
         }
+        let copied = self.voting_group(slot);
         let Some(mut closed) = self.ports.remove(slot) else { return };
         self.port_by_id.remove(&port);
         self.give_port_parts(&mut closed);
@@ -220,8 +221,10 @@ impl Shard {
             let Some(group) = self.groups.slot_at(index) else { continue };
             let group = &mut self.groups[group];
             group.ports.retain(|other| *other != slot);
-            group.receiving = group.receiving.filter(|other| *other != slot);
             group.transmitting = group.transmitting.filter(|other| *other != slot);
+        }
+        if let Some(group) = copied {
+            self.take_over(group, slot, now, out);
         }
     }
 

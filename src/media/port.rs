@@ -15,6 +15,7 @@ use crate::wire::rtp_extension::FloorNotice;
 
 use super::announce::Announcing;
 use super::codec::Decoder;
+use super::copies::Copied;
 use super::delay::DelayLine;
 use super::hearing::{Ear, Hearing, Voices};
 use super::hold::Hold;
@@ -77,8 +78,8 @@ pub struct Port {
     pub streams: u32,
     /// Its talker's burst.
     pub burst: Option<BurstSlot>,
-    /// Keyed, but another gateway of its talkgroup is heard.
-    pub voted_out: bool,
+    /// How its key stands among those of its talkgroup's other gateways.
+    pub copy: Copied,
     /// Since when its talker has keyed.
     pub keyed_at: MonoTime,
     /// When its latest audio packet came.
@@ -152,7 +153,7 @@ impl Port {
             format_in: format,
             streams: 0,
             burst: None,
-            voted_out: false,
+            copy: Copied::default(),
             keyed_at: now,
             packet_at: now,
             wire_talker: Alias::default(),

@@ -229,17 +229,7 @@ impl Plan<'_> {
         if self.ports >= self.ports_max {
             return;
         }
-        let mut port = self.draw_port(PortRole::Radio);
-        // Receivers of one channel open and close together; copies with different tails are voted wrongly as yet.
-        let id = self::talkgroup(talkgroup);
-        let twin = self
-            .configuration
-            .gateways
-            .values()
-            .find(|other| other.talkgroup == id && other.port.role == PortRole::Radio);
-        if let Some(twin) = twin {
-            port.receive = twin.port.receive;
-        }
+        let port = self.draw_port(PortRole::Radio);
         self.insert_gateway(talkgroup, suffix, port);
     }
 

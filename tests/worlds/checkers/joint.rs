@@ -25,6 +25,8 @@ pub struct Joint {
     strays: [Option<(MonoTime, MonoTime)>; 2],
     /// Since when talkers of both sites have held their floors against each other.
     both: Option<MonoTime>,
+    /// Whether a dispatcher of each site has taken the floor there from who still talks at the other one.
+    overruled: [bool; 2],
     pub happened: JointCounts,
 }
 
@@ -100,7 +102,13 @@ impl Joint {
             self.both = None;
             return;
         }
-        if !(0..2).all(|at| holds_against(&sites[at], line.ears[at])) {
+        let holds = |at: usize, who: fn(PortRole) -> bool| holds_against(&sites[at], line.ears[at], who);
+        for at in 0..2 {
+            // Whom a dispatcher has taken the floor from is not heard there until he keys anew, whoever talks then.
+            let overrules = holds(at, is_dispatcher);
+            self.overruled[at] = holds(1 - at, |_| true) && (self.overruled[at] || overrules);
+        }
+        if !(0..2).all(|at| !self.overruled[at] && holds(at, |role| !is_dispatcher(role))) {
             self.both = None;
             return;
         }
@@ -176,16 +184,20 @@ impl Joint {
 
 /// Whether a talker of this site holds the floor of a patch in which it would be heard over the line, and the line would
 /// be heard by somebody.
-fn holds_against(site: &World, line: Ear) -> bool {
+fn holds_against(site: &World, line: Ear, who: fn(PortRole) -> bool) -> bool {
     let patches = || site.published.incidents.values().flat_map(|told| told.patches.keys());
     patches().any(|patch: &PatchId| {
         let holders = site.bursts.holders(*patch);
         let crosses = |talker: Ear| holders >> talker & 1 == 1 && site.target.ears(*patch, talker) >> line & 1 == 1;
-        // A dispatcher's word at his own site outranks even home.
-        let yields = |talker: Ear| talker != line && site.field.devices[talker].spec.role != PortRole::Console;
-        (0..site.field.devices.len()).any(|talker| yields(talker) && crosses(talker))
+        let counts = |talker: Ear| talker != line && who(site.field.devices[talker].spec.role);
+        (0..site.field.devices.len()).any(|talker| counts(talker) && crosses(talker))
             && site.target.ears(*patch, line) != 0
     })
+}
+
+/// A dispatcher's word at his own site outranks even home.
+fn is_dispatcher(role: PortRole) -> bool {
+    role == PortRole::Console
 }
 
 fn is_far(site: &World, voice: Voice) -> bool {
