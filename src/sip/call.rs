@@ -143,6 +143,22 @@ impl Call {
         if reply.status >= 300 { Err(reply) } else { Ok((call, reply, outcome)) }
     }
 
+    /// A call of ours that was answered; its media is agreed on.
+    pub fn placed(
+        (phone, number): (GatewayId, CallNumber),
+        dialog: Dialog,
+        media: Negotiation,
+        session: Option<Session>,
+        now: MonoTime,
+    ) -> Self {
+        Self { phone, number, dialog, media, invite: None, is_late: false, session, heard: now, asked: None }
+    }
+
+    /// Its media, if it is agreed on.
+    pub fn agreed_media(&self) -> Option<CallMedia> {
+        self.media.agreed().map(|agreed| media_of(agreed, self.dialog.flow.ip()))
+    }
+
     /// A request in the dialog other than ACK, not overtaken. `key` is its transaction's.
     pub fn request(
         &mut self,

@@ -1,4 +1,4 @@
-//! A dialog as the called side has it (RFC 3261 section 12): whose request belongs to it, and how ours are addressed.
+//! A dialog (RFC 3261 section 12): whose request belongs to it, and how ours are addressed.
 //! Session timers (RFC 4028) beside it. Not the call: what its media is and who ends it, [`super::call`] says.
 
 use std::net::SocketAddr;
@@ -21,7 +21,8 @@ pub struct Dialog {
     /// Proxies that want to stay in between.
     routes: Vec<String>,
     local_cseq: u32,
-    remote_cseq: u32,
+    /// None while it has asked nothing.
+    remote_cseq: Option<u32>,
     /// Whence its last request came: through a NAT there is no other way back.
     pub flow: SocketAddr,
 }
@@ -40,9 +41,31 @@ impl Dialog {
             target: target_of(invite)?,
             routes: invite.list("record-route").into_iter().map(str::to_owned).collect(),
             local_cseq: 0,
-            remote_cseq: invite.cseq()?,
+            remote_cseq: Some(invite.cseq()?),
             flow,
         })
+    }
+
+    /// Of an answer to an INVITE of ours (section 12.1.2); `None` if it lacks what a dialog needs.
+    pub fn of_answer(invite: &Message, answer: &Message, flow: SocketAddr) -> Option<Self> {
+        let (from, to) = (invite.value("from")?, answer.value("to")?);
+        Some(Self {
+            call_id: invite.value("call-id")?.to_owned(),
+            local_tag: parameter(from, "tag")?.to_owned(),
+            remote_tag: parameter(to, "tag").unwrap_or_default().to_owned(),
+            local: from.to_owned(),
+            remote: to.to_owned(),
+            target: target_of(answer)?,
+            routes: answer.list("record-route").into_iter().rev().map(str::to_owned).collect(),
+            local_cseq: invite.cseq()?,
+            remote_cseq: None,
+            flow,
+        })
+    }
+
+    /// The tag of the other end.
+    pub fn remote_tag(&self) -> &str {
+        &self.remote_tag
     }
 
     /// Whether a request with our tag is from the other end.
@@ -53,13 +76,14 @@ impl Dialog {
 
     /// The number of its last request; an ACK repeats that of its INVITE.
     pub fn remote_cseq(&self) -> u32 {
-        self.remote_cseq
+        self.remote_cseq.unwrap_or_default()
     }
 
     /// Takes a request in order: false if it was overtaken (section 12.2.2).
     pub fn take(&mut self, request: &Message, flow: SocketAddr) -> bool {
-        let Some(cseq) = request.cseq().filter(|cseq| *cseq > self.remote_cseq) else { return false };
-        self.remote_cseq = cseq;
+        let is_next = |cseq: &u32| self.remote_cseq.is_none_or(|last| *cseq > last);
+        let Some(cseq) = request.cseq().filter(is_next) else { return false };
+        self.remote_cseq = Some(cseq);
         self.flow = flow;
         let refreshes = matches!(request.method(), Some("INVITE" | "UPDATE"));
         if let Some(target) = target_of(request).filter(|_| refreshes) {
@@ -71,6 +95,15 @@ impl Dialog {
     /// A request of ours, numbered and routed (section 12.2.1.1).
     pub fn request(&mut self, method: &str, here: SocketAddr, branch: &str) -> Writer {
         self.local_cseq += 1;
+        self.write(method, here, branch)
+    }
+
+    /// The ACK of the answer that made this dialog: it bears the number of its INVITE (section 13.2.2.4).
+    pub fn acknowledgement(&self, here: SocketAddr, branch: &str) -> Writer {
+        self.write("ACK", here, branch)
+    }
+
+    fn write(&self, method: &str, here: SocketAddr, branch: &str) -> Writer {
         let is_strict = |first: &&String| parameter_of_uri(first, "lr").is_none() && is_request_uri(uri_of(first));
         let strict = self.routes.first().filter(is_strict);
         let (uri, routes) = match strict {
@@ -130,6 +163,17 @@ impl Session {
         let interval_s = proposed_s.clamp(INTERVAL_MIN_S, INTERVAL_MAX_S);
         // We refresh by UPDATE only: where that is not known there is no timer, and the dialog's pings remain.
         Ok((!wants_us || can_update).then_some(Self { interval_s, ours: wants_us, refreshed: now }))
+    }
+
+    /// What became of the session that an INVITE of ours proposed (RFC 4028 section 7.2); `None`: no timer.
+    pub fn answered(answer: &Message, now: MonoTime) -> Option<Self> {
+        let value = answer.value("session-expires")?;
+        let interval_s: u32 = value.split(';').next()?.trim().parse().ok()?;
+        let ours = parameter(value, "refresher").is_some_and(|who| who.eq_ignore_ascii_case("uac"));
+        // As above: without UPDATE we cannot refresh, and its pings say whether it lives.
+        let can_update = answer.lists("allow", "UPDATE");
+        let interval_s = interval_s.clamp(INTERVAL_MIN_S, INTERVAL_MAX_S);
+        (!ours || can_update).then_some(Self { interval_s, ours, refreshed: now })
     }
 
     /// What the answer says of it.

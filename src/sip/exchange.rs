@@ -15,8 +15,6 @@ mod enrol;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::call::{Asked, Call, CallEnd, CallNumber, Outcome, Reply};
@@ -24,9 +22,10 @@ use super::digest::{Algorithm, Challenger, DigestSecret};
 use super::gate::{self, GateFault, Passage};
 use super::guard::Guard;
 use super::message::{Message, Start};
+use super::names::Names;
 use super::offer::{LocalMedia, MediaRules, SECRETS_BYTES, Secrets};
 use super::registrar::{Flow, Registrar, RegistrarLimits, Transport};
-use super::transaction::{Arrived, COOKIE, ClientId, Datagram, ServerKey, TimedOut, Transactions};
+use super::transaction::{Arrived, ClientId, Datagram, ServerKey, TimedOut, Transactions};
 use crate::domain::audio::{Codec, Format};
 use crate::domain::call::PhoneSign;
 use crate::domain::configuration::MediaSecurity;
@@ -125,7 +124,7 @@ impl Exchange {
     /// Knows nobody yet.
     pub fn new(setting: Setting) -> Self {
         let Setting { here, realm, digests, codecs, places, secrets, key } = setting;
-        let nonces = Names::derived(&key, b"nonces");
+        let nonces = Names::nonces(&key);
         Self {
             here,
             places,
@@ -144,7 +143,7 @@ impl Exchange {
             calls: BTreeMap::new(),
             call_by_tag: BTreeMap::new(),
             registered: BTreeSet::new(),
-            names: Names { mac: Names::keyed(&Names::derived(&key, b"names")), count: 0 },
+            names: Names::new(&key),
             counters: Counters::default(),
         }
     }
@@ -406,52 +405,6 @@ fn send(out: Vec<Datagram>, acts: &mut Vec<Act>) {
 /// Nothing is encrypted, so nothing is asked of them.
 fn no_secrets() -> Secrets {
     Secrets::new(Zeroizing::new([0; SECRETS_BYTES]))
-}
-
-/// Names nobody can guess: tags and branches.
-struct Names {
-    mac: Hmac<Sha256>,
-    count: u64,
-}
-
-impl Names {
-    fn keyed(key: &Zeroizing<[u8; 32]>) -> Hmac<Sha256> {
-        <Hmac<Sha256> as Mac>::new_from_slice(key.as_ref()).expect("HMAC takes a key of any length")
-    }
-
-    fn derived(key: &Zeroizing<[u8; 32]>, of: &[u8]) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(Self::keyed(key).chain_update(of).finalize().into_bytes().into())
-    }
-
-    fn next(&mut self) -> [u8; 16] {
-        self.count += 1;
-        let full = self.mac.clone().chain_update(self.count.to_be_bytes()).finalize().into_bytes();
-        std::array::from_fn(|at| full[at])
-    }
-
-    fn tag(&mut self) -> String {
-        hex(&self.next())
-    }
-
-    /// The same for the same request, so that an answer without state can be repeated.
-    fn of_request(&self, key: &ServerKey) -> String {
-        let text = format!("{key:?}");
-        let full = self.mac.clone().chain_update(b"request").chain_update(text.as_bytes()).finalize().into_bytes();
-        hex(&full[..8])
-    }
-
-    fn number(&mut self) -> u64 {
-        u64::from_be_bytes(*self.next().first_chunk().expect("sixteen bytes hold eight"))
-    }
-
-    fn branch(&mut self) -> (ClientId, String) {
-        let tag = self.tag();
-        (self.count, format!("{COOKIE}{tag}"))
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Calls at once: more than the ports of a daemon.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   server   Trying --provisional--> Proceeding --final--> Answered --ACK or, without INVITE, 64*T1--> gone
-//!   client   Calling --final, or 64*T1--> gone          (never INVITE: this daemon answers calls)
+//!   client   Calling --final, or 64*T1--> gone          (INVITE is `outgoing`'s)
 //! ```
 //!
 //! Not a transport: it says what to send where. A 2xx to INVITE is repeated here too, although RFC 3261 gives that to
@@ -115,20 +115,25 @@ enum ServerState {
 
 /// Timers A/E/G: T1, doubled up to T2.
 #[derive(Clone, Copy, Debug)]
-struct Repeats {
+pub(super) struct Repeats {
     next: MonoTime,
     interval_ms: u64,
+    most_ms: u64,
 }
 
 impl Repeats {
-    fn begin(now: MonoTime) -> Self {
-        Self { next: now.plus_ms(T1_MS), interval_ms: T1_MS }
+    pub(super) fn begin(now: MonoTime) -> Self {
+        Self { next: now.plus_ms(T1_MS), interval_ms: T1_MS, most_ms: T2_MS }
     }
-    fn due(&mut self, now: MonoTime) -> bool {
+    /// Of an INVITE of ours (section 17.1.1.2): doubled until its end.
+    pub(super) fn of_invite(now: MonoTime) -> Self {
+        Self { most_ms: LIFE_MS, ..Self::begin(now) }
+    }
+    pub(super) fn due(&mut self, now: MonoTime) -> bool {
         if now < self.next {
             return false;
         }
-        self.interval_ms = (self.interval_ms * 2).min(T2_MS);
+        self.interval_ms = (self.interval_ms * 2).min(self.most_ms);
         self.next = now.plus_ms(self.interval_ms);
         true
     }
