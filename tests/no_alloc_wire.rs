@@ -11,7 +11,7 @@ use crosspatch::domain::talker::Alias;
 use crosspatch::wire::rtcp::{Reception, RtcpSummary, SenderReport, write_goodbye, write_sender_report};
 use crosspatch::wire::rtp::{DatagramKind, RtpHeader, RtpPacket};
 use crosspatch::wire::rtp_extension::{AudioLevel, DEFAULT_IDS, Elements, Keying};
-use crosspatch::wire::srtp::{MasterKey, Opener, STREAMS_MAX, Sealer, SessionKeys, Suite};
+use crosspatch::wire::srtp::{MasterKey, STREAMS_MAX, SessionKeys, Shield, Suite};
 use crosspatch::wire::telephone_event::TelephoneEvent;
 use crosspatch::wire::trunk::{FRAME_BYTES_MAX, Speech, TrunkFrame, TrunkMessage};
 
@@ -79,7 +79,8 @@ fn a_protected_call_allocates_nothing_however_many_streams_it_has() {
     for suite in Suite::ALL {
         let secret = vec![7; suite.key_bytes() + suite.salt_bytes()];
         let master = MasterKey::new(suite, &secret).expect("as long as the suite wants");
-        let (mut sealer, mut opener) = (Sealer::new(&master), Opener::new(&master));
+        let mut shield = Shield::new(&master, &master);
+        let Shield { sealer, opener, .. } = &mut shield;
         let (mut packet, mut compound) = ([0; 120], [0; 120]);
         let calls = allocations(|| {
             for number in 0..300u16 {

@@ -5,6 +5,8 @@
 
 #[path = "sip_exchange/phone.rs"]
 mod phone;
+#[path = "sip_exchange/srtp.rs"]
+mod srtp;
 
 use crosspatch::domain::audio::Codec;
 use crosspatch::domain::call::PhoneSign;

@@ -154,7 +154,7 @@ fn a_yes_is_acknowledged_as_often_as_it_comes_and_makes_one_call() {
 
     let step = placed.yes(&invite, "a");
     let (Some(News::Up(call)), None) = (step.news, step.hang_up) else { panic!("it is up") };
-    let media = call.agreed_media().unwrap();
+    let (media, _) = call.agreed_media().unwrap();
     assert_eq!(media.peer, PeerRule::Static(([192, 0, 2, 20], 7000).into()));
     assert_eq!((media.payloads[0].format.codec, media.events), (Codec::Pcmu, Some(101)));
     let ack = placed.sent.pop().unwrap();

@@ -78,7 +78,7 @@ fn open(at: usize, port: &PortSpec) -> NewSockets {
     if let PeerRule::Static(peer) = &port.peer {
         sockets.connect(*peer).unwrap();
     }
-    NewSockets { port: port.port, sockets }
+    NewSockets { port: port.port, sockets, shield: None }
 }
 
 /// A talker's socket, and where it is.

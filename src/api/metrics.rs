@@ -57,7 +57,7 @@ fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
 
 fn shards(registry: &mut Registry, stats: &[Arc<ShardStats>]) {
     type Pick = fn(&ShardStats) -> &AtomicU64;
-    let figures: [(&str, &str, Pick); 13] = [
+    let figures: [(&str, &str, Pick); 14] = [
         ("rtp_received", "RTP packets accepted from ports", |s| &s.received),
         ("rtp_relayed", "Packets sent with a talker's payload untouched", |s| &s.relayed),
         ("rtp_mixed", "Packets sent from the mix path", |s| &s.mixed),
@@ -66,6 +66,7 @@ fn shards(registry: &mut Registry, stats: &[Arc<ShardStats>]) {
         ("trunk_frames", "Frames exchanged between shards", |s| &s.steered),
         ("bursts", "Bursts that got a floor", |s| &s.bursts),
         ("send_faults", "Packets the kernel did not take", |s| &s.send_faults),
+        ("not_sealed", "Packets of encrypted calls that could not be sealed and did not leave", |s| &s.not_sealed),
         ("without_socket", "Packets for a port without sockets", |s| &s.without_socket),
         ("truncated", "Datagrams longer than any voice packet", |s| &s.truncated),
         ("ring_full", "Trunk frames a full ring did not take", |s| &s.ring_full),
@@ -129,6 +130,7 @@ fn telephony(registry: &mut Registry, door: &Door) {
         ("not_authentic", counters.not_authentic),
         ("answer_too_long", counters.too_long),
         ("calls", counters.calls_begun),
+        ("calls_encrypted", counters.calls_encrypted),
     ] {
         datagrams.get_or_create(&vec![("what", what.to_owned())]).inc_by(value);
     }

@@ -267,6 +267,8 @@ section! {
         "What phones may speak, the preferred first. What the radios speak passes untouched; write that first.";
     "accept_open_network": Switch => Is(On(false)),
         "Calls are not encrypted: they can be heard and forged by anyone on their path. Must be true for everything that is not on loopback.";
+    "keys_in_clear": Switch => Is(On(false)),
+        "Let the keys of encrypted calls stand in signalling that is not encrypted. Whoever reads that can decrypt the call, so such a call still counts as open; it keeps out who sees speech only.";
 }
 
 section! {
@@ -280,10 +282,12 @@ section! {
     "file": Text(4096) => Instead("\"/etc/crosspatch/phones/1001\"", "env"), "File that holds its password; a line end after it does not count.";
     "credential": Text(200) => Instead("\"phone_1001\"", "env"), "Name of a systemd credential (LoadCredential=) that holds its password.";
     "talk": Word(&["ptt", "none"]) => Is(T("ptt")), "ptt: it talks after * until #. none: it only listens.";
+    "srtp": Word(&["never", "optional", "required"]) => Is(T("optional")),
+        "Whether its calls are encrypted (SRTP, keys by SDES). optional: if the phone offers keys. required: a call without is refused. Keys need encrypted signalling or `keys_in_clear` of [sip]; without either, optional means never.";
     "talk_limit_s": Integer(1, TALK_LIMIT_MOST_S) => Is(N(30)),
         "Longest burst from it: a forgotten # must not hold the channel. A shorter limit of talkgroup or patch counts.";
-    "not_secure_reason": TEXT => Absent("\"cable inside one building\"", "a phone at a secure talkgroup is a fault"),
-        "Why a secure talkgroup may be heard on this phone, whose calls are not encrypted.";
+    "not_secure_reason": TEXT => Absent("\"cable inside one building\"", "a phone at a secure talkgroup is a fault, unless its `srtp` is required and `keys_in_clear` is false"),
+        "Why a secure talkgroup may be heard on this phone, whose calls can be heard on their way.";
     "trim_db": Decibels(-30, 30) => Is(N(0)), "Gain of what it sends, before anything else; whole or with decimals.";
     "level": Switch => Is(On(false)), "Bring its talkers slowly to one loudness.";
     "alias": Text(15) => Absent("\"PD chief\"", "the id, as far as it fits"), "Name of its talker, as radios show it.";

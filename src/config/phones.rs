@@ -10,7 +10,7 @@ use super::keys::{PHONE, SIP, TALKGROUP};
 use super::read::{Document, Entry, word};
 use super::settings::{SecretSource, address, media_address};
 use crate::domain::audio::{Codec, Gain};
-use crate::domain::configuration::{Gateway, GatewayKind, GatewayPort, Phone};
+use crate::domain::configuration::{Gateway, GatewayKind, GatewayPort, MediaSecurity, Phone};
 use crate::domain::id::GatewayId;
 use crate::domain::port::{
     ExtensionIds, GrantSign, Overlap, Pacing, PortRole, ReceiveKeying, ReceiveSpec, TransmitKeying, TransmitSpec,
@@ -27,6 +27,8 @@ pub struct Sip {
     pub md5: bool,
     /// Best first.
     pub codecs: Vec<Codec>,
+    /// Keys of encrypted calls may stand in signalling that is not encrypted.
+    pub keys_in_clear: bool,
     /// In the file's order: the first of a user is its default.
     pub accounts: Vec<PhoneAccount>,
 }
@@ -39,6 +41,8 @@ pub struct PhoneAccount {
     pub secret: SecretSource,
     /// What reaches it: its talkgroup's id and number.
     pub dialled: Vec<String>,
+    /// Whether its calls are encrypted.
+    pub srtp: MediaSecurity,
 }
 
 /// Telephony, if there is any.
@@ -71,14 +75,18 @@ pub(super) fn sip(document: &Document, faults: &mut Faults<'_>) -> Option<Sip> {
     let digests = entry.texts("digests");
     let has = |name: &str| digests.iter().any(|(digest, _)| *digest == name);
     let realm = entry.text("realm")?.into();
-    Some(Sip { listen, realm, sha256: has("sha-256"), md5: has("md5"), codecs, accounts })
+    let keys_in_clear = entry.switch("keys_in_clear");
+    check_keys(document, keys_in_clear, faults);
+    Some(Sip { listen, realm, sha256: has("sha-256"), md5: has("md5"), codecs, keys_in_clear, accounts })
 }
 
 /// Every phone, as dispatch knows it.
 pub(super) fn phones(document: &Document, faults: &mut Faults<'_>) -> BTreeMap<GatewayId, Gateway> {
     let mut phones = BTreeMap::new();
     for entry in document.all(&PHONE) {
-        let kind = GatewayKind::Phone(Phone { talks: entry.text("talk") != Some("none") });
+        // An encrypted call whose keys anybody could read is not.
+        let encrypted = entry.text("srtp") == Some("required") && !document.one(&SIP).switch("keys_in_clear");
+        let kind = GatewayKind::Phone(Phone { talks: entry.text("talk") != Some("none"), encrypted });
         let Some((agency, talkgroup)) = owner(document, entry) else { continue };
         check_secure(document, entry, &kind, faults);
         let Some(port) = port(document.one(&SIP), entry) else { continue };
@@ -153,7 +161,8 @@ fn accounts(document: &Document, faults: &mut Faults<'_>) -> Vec<PhoneAccount> {
                 faults.fault(&entry.place("talkgroup"), message, Some("leave one of them out".into()));
             }
         }
-        accounts.push(PhoneAccount { phone, user: user.to_owned(), secret, dialled });
+        let Some(srtp) = entry.word("srtp") else { continue };
+        accounts.push(PhoneAccount { phone, user: user.to_owned(), secret, dialled, srtp });
     }
     accounts
 }
@@ -170,6 +179,18 @@ fn secret(entry: &Entry, faults: &mut Faults<'_>) -> Option<SecretSource> {
     (entry.text("env").map(|name| SecretSource::Environment(name.into())))
         .or_else(|| entry.text("file").map(|path| SecretSource::File(path.into())))
         .or_else(|| entry.text("credential").map(|name| SecretSource::Credential(name.into())))
+}
+
+/// A phone that must encrypt and whose keys have no way to it.
+fn check_keys(document: &Document, keys_in_clear: bool, faults: &mut Faults<'_>) {
+    for entry in document.all(&PHONE) {
+        if entry.text("srtp") == Some("required") && !keys_in_clear {
+            let suggestion = "add to [sip]: keys_in_clear = true, or let srtp be optional".to_owned();
+            let message =
+                "its calls must be encrypted, and no signalling here may carry their keys: all would be refused";
+            faults.warn(&entry.place("srtp"), message, Some(suggestion));
+        }
+    }
 }
 
 /// A number is dialled, and reaches one talkgroup.

@@ -294,7 +294,8 @@ fn talkgroup_view(
                 let facts = live.ports.get(&port);
                 GatewayView {
                     gateway: gateway.clone(),
-                    path: configured.kind.path_class(),
+                    // A call may be better than what was promised of it.
+                    path: live.calls.get(&port).map_or(configured.kind.path_class(), |call| call.path),
                     life: life(live, gateway, configured),
                     listens_on: bound.get(&port).copied().filter(|_| owns),
                     peer: facts.and_then(|facts| facts.latched).filter(|_| owns),

@@ -1,5 +1,6 @@
 //! What a telephone call is to dispatch and media: words that its signalling says of a phone. Not SIP.
 
+use super::configuration::PathClass;
 use super::port::{PayloadType, PeerRule};
 
 /// What both ends of a call agreed on, as the phone's port needs it.
@@ -15,6 +16,8 @@ pub struct CallMedia {
     pub hears: bool,
     /// It sends.
     pub talks: bool,
+    /// Whether anyone on the way can listen; the keys themselves are nobody's but media's.
+    pub path: PathClass,
 }
 
 /// What became of a phone. True until the next one, gone with the process.

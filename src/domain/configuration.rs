@@ -160,6 +160,9 @@ pub struct RtpGateway {
 pub struct Phone {
     /// It may talk; else it only listens.
     pub talks: bool,
+    /// Its calls are encrypted, and so is what carries their keys, or it has none.
+    #[serde(default)]
+    pub encrypted: bool,
 }
 
 /// What of a gateway media needs beyond its identity.
@@ -218,6 +221,7 @@ impl GatewayKind {
     /// The path class of its transport.
     pub const fn path_class(&self) -> PathClass {
         match self {
+            GatewayKind::Phone(phone) if phone.encrypted => PathClass::Encrypted,
             GatewayKind::Rtp(_) | GatewayKind::Phone(_) => PathClass::Open,
         }
     }

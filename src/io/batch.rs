@@ -25,12 +25,12 @@ pub struct ReceiveBatch {
 }
 
 /// One received datagram.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Datagram<'a> {
     /// Who sent it.
     pub source: SocketAddr,
-    /// What arrived.
-    pub bytes: &'a [u8],
+    /// What arrived; it may be opened in place.
+    pub bytes: &'a mut [u8],
     /// It was longer than [`DATAGRAM_MAX`].
     pub truncated: bool,
 }
@@ -88,7 +88,7 @@ impl ReceiveBatch {
     }
 
     /// The datagram at `at` of the last call; `None` past the end or if its source is no IP address.
-    pub fn get(&self, at: usize) -> Option<Datagram<'_>> {
+    pub fn get(&mut self, at: usize) -> Option<Datagram<'_>> {
         if at >= self.filled {
             return None;
         }
@@ -97,11 +97,8 @@ impl ReceiveBatch {
         // SAFETY: the storage is plain bytes, so a copy by read is valid; the kernel wrote `msg_namelen` of them.
         let source = unsafe { SockAddr::new(std::ptr::read(&raw const self.sources[at]), header.msg_namelen) };
         let length = (message.msg_len as usize).min(DATAGRAM_MAX);
-        Some(Datagram {
-            source: source.as_socket()?,
-            bytes: &self.buffers[at][..length],
-            truncated: header.msg_flags & libc::MSG_TRUNC != 0,
-        })
+        let truncated = header.msg_flags & libc::MSG_TRUNC != 0;
+        Some(Datagram { source: source.as_socket()?, bytes: &mut self.buffers[at][..length], truncated })
     }
 }
 
@@ -136,7 +133,7 @@ mod tests {
         sender.send_to(&[7; 3000], receiver.local_addr().unwrap()).unwrap();
         assert_eq!(batch.receive(receiver.as_fd()).unwrap(), 2);
         let first = batch.get(0).unwrap();
-        assert_eq!((first.source, first.bytes, first.truncated), (sender.local_addr().unwrap(), &b"one"[..], false));
+        assert_eq!((first.source, &*first.bytes, first.truncated), (sender.local_addr().unwrap(), &b"one"[..], false));
         let second = batch.get(1).unwrap();
         assert_eq!((second.bytes.len(), second.truncated), (DATAGRAM_MAX, true));
         assert!(batch.get(2).is_none());

@@ -17,6 +17,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::time::Now;
 use crate::io::gateway_socket::GatewaySockets;
 use crate::io::journal::JournalStatus;
+use crate::wire::srtp::Shield;
 
 /// A handle on the control task.
 #[derive(Clone, Debug)]
@@ -43,12 +44,13 @@ pub struct Asked {
     pub reply: oneshot::Sender<Result<Answer, Refusal>>,
 }
 
-/// One sign of a phone, and the sockets of a call that begins.
+/// One sign of a phone, the sockets of a call that begins, and what seals and opens a call's media.
 #[derive(Debug)]
 pub struct PhoneSaid {
     pub phone: GatewayId,
     pub sign: PhoneSign,
     pub sockets: Option<GatewaySockets>,
+    pub shield: Option<Box<Shield>>,
 }
 
 /// What control knows at one moment. Never changed, only replaced.

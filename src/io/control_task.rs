@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::dispatch::State;
 use crate::dispatch::control::{Answer, Control, Input, Output, RequestId, Ticket};
+use crate::domain::call::PhoneSign;
 use crate::domain::event::Recorded;
 use crate::domain::id::PortId;
 use crate::domain::order::OrderBatch;
@@ -294,11 +295,16 @@ impl ControlTask {
         });
     }
 
-    /// A call's sockets come with it; they are open before the order that uses them.
+    /// A call's sockets and keys come with it; they are in place before the order that uses them.
     fn take_phone(&mut self, said: PhoneSaid) {
-        let PhoneSaid { phone, sign, sockets } = said;
-        if let Some(sockets) = sockets {
-            self.book.give(PortId::of_gateway(&phone), sockets);
+        let PhoneSaid { phone, sign, sockets, shield } = said;
+        let port = PortId::of_gateway(&phone);
+        match (sockets, self.book.shard_of(port)) {
+            (Some(sockets), _) => self.book.give(port, sockets, shield),
+            (None, Some(shard)) if matches!(sign, PhoneSign::Media(_)) => {
+                self.send(shard, ToShard::Shield { port, shield });
+            }
+            (None, _) => {}
         }
         self.feed(Input::Phone { phone, sign });
         self.book.close_given();
@@ -311,7 +317,8 @@ impl ControlTask {
                     Ok(FromShard::Report(report)) => self.feed(Input::Report(report)),
                     Ok(FromShard::Rebuilt(shard)) => {
                         tracing::error!(shard = shard.0, "a shard was lost and has been rebuilt");
-                        self.backlog[at].retain(|message| matches!(message, ToShard::Sockets(_)));
+                        self.backlog[at]
+                            .retain(|message| matches!(message, ToShard::Sockets(_) | ToShard::Shield { .. }));
                         self.feed(Input::ShardRebuilt { shard });
                     }
                     Err(_) => break,

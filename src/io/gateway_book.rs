@@ -10,6 +10,7 @@ use crate::domain::id::PortId;
 use crate::domain::order::{Order, OrderBatch};
 use crate::domain::port::{PeerRule, ShardId};
 use crate::domain::time::MonoTime;
+use crate::wire::srtp::Shield;
 
 use super::gateway_socket::GatewaySockets;
 use super::media::NewSockets;
@@ -26,7 +27,7 @@ pub struct GatewayBook {
     open: BTreeMap<PortId, Open>,
     refused: BTreeMap<PortId, Refused>,
     /// Sockets of phones whose calls have opened them, until their port is ordered.
-    given: BTreeMap<PortId, GatewaySockets>,
+    given: BTreeMap<PortId, (GatewaySockets, Option<Box<Shield>>)>,
     /// Ports that were refused their sockets since somebody asked, and why, or that are so no longer.
     news: BTreeMap<PortId, Option<String>>,
 }
@@ -96,8 +97,13 @@ impl GatewayBook {
     }
 
     /// A phone's call has opened these; they wait for the order that opens its port.
-    pub fn give(&mut self, port: PortId, sockets: GatewaySockets) {
-        self.given.insert(port, sockets);
+    pub fn give(&mut self, port: PortId, sockets: GatewaySockets, shield: Option<Box<Shield>>) {
+        self.given.insert(port, (sockets, shield));
+    }
+
+    /// Which shard has a port open.
+    pub fn shard_of(&self, port: PortId) -> Option<ShardId> {
+        self.open.get(&port).map(|open| open.shard)
     }
 
     /// Closes what was given and no order has asked for.
@@ -159,11 +165,11 @@ impl GatewayBook {
     }
 
     fn want(&mut self, port: PortId, shard: ShardId, now: MonoTime, opened: &mut Vec<NewSockets>) {
-        if let Some(sockets) = self.given.remove(&port) {
+        if let Some((sockets, shield)) = self.given.remove(&port) {
             if let Ok(bound) = sockets.local() {
                 self.open.insert(port, Open { shard, configured: bound, bound });
             }
-            return opened.push(NewSockets { port, sockets });
+            return opened.push(NewSockets { port, sockets, shield });
         }
         let Some(wanted) = self.wanted.get(&port) else { return };
         if self.open.get(&port).is_some_and(|open| open.configured == wanted.local) {
@@ -179,7 +185,7 @@ impl GatewayBook {
                     self.news.insert(port, None);
                 }
                 self.open.insert(port, Open { shard, configured: wanted.local, bound });
-                opened.push(NewSockets { port, sockets });
+                opened.push(NewSockets { port, sockets, shield: None });
             }
             Err(fault) => {
                 let (again, cause) = (now.plus_ms(RETRY_MS), format!("{}: {fault}", wanted.local));

@@ -25,7 +25,8 @@ use crate::sip::call::CallNumber;
 use crate::sip::digest::{Algorithm, DigestSecret};
 use crate::sip::exchange::{Act, Counters, Exchange, Place, Setting};
 use crate::sip::gate::MESSAGE_BYTES_MAX;
-use crate::sip::offer::LocalMedia;
+use crate::sip::offer::{LocalMedia, Protection};
+use crate::wire::srtp::Shield;
 
 /// The socket of `[sip]`, not yet listened to.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ pub fn serve(bound: Bound, settings: &Settings, link: ControlLink) -> Result<Tel
 
 fn setting(sip: &Sip, here: SocketAddr) -> Result<Setting, String> {
     let mut secrets = BTreeMap::new();
-    for PhoneAccount { phone, user, secret, dialled: _ } in &sip.accounts {
+    for PhoneAccount { phone, user, secret, dialled: _, srtp: _ } in &sip.accounts {
         match secret::read(secret) {
             Ok(password) if !password.is_empty() => {
                 secrets.insert(user.clone(), DigestSecret::new(user, &sip.realm, &password));
@@ -93,6 +94,7 @@ fn setting(sip: &Sip, here: SocketAddr) -> Result<Setting, String> {
         phone: account.phone.clone(),
         user: account.user.clone(),
         dialled: account.dialled.clone(),
+        srtp: account.srtp,
     };
     let mut key = Zeroizing::new([0; 32]);
     getrandom::fill(key.as_mut()).map_err(|fault| format!("no randomness for telephony: {fault}"))?;
@@ -104,6 +106,7 @@ fn setting(sip: &Sip, here: SocketAddr) -> Result<Setting, String> {
             .filter_map(|(is_asked, algorithm)| is_asked.then_some(algorithm))
             .collect(),
         codecs: sip.codecs.clone(),
+        keys_in_clear: sip.keys_in_clear,
         places: sip.accounts.iter().map(place).collect(),
         secrets,
         key,
@@ -184,7 +187,7 @@ impl Task {
             tracing::error!(calls = in_call.len(), "telephony has failed and begins anew; its calls are lost");
             self.exchange = Exchange::new(self.setting.clone());
             self.ports.open.clear();
-            acts = in_call.into_iter().map(|phone| Act::Tell { phone, sign: PhoneSign::Ended, begins: None }).collect();
+            acts = in_call.into_iter().map(|phone| Act::tell(phone, PhoneSign::Ended)).collect();
         }
         for act in acts {
             match act {
@@ -192,13 +195,21 @@ impl Task {
                     // What the system refuses is lost like any datagram: whoever needs it asks again.
                     let _ = self.socket.try_send_to(&datagram.bytes, datagram.to);
                 }
-                Act::Tell { phone, sign, begins } => self.tell(phone, sign, begins).await,
+                Act::Tell { phone, sign, begins, protection } => {
+                    self.tell(phone, sign, begins, protection.as_ref()).await;
+                }
                 Act::Close(call) => drop(self.ports.open.remove(&call)),
             }
         }
     }
 
-    async fn tell(&mut self, phone: GatewayId, sign: PhoneSign, begins: Option<CallNumber>) {
+    async fn tell(
+        &mut self,
+        phone: GatewayId,
+        sign: PhoneSign,
+        begins: Option<CallNumber>,
+        protection: Option<&Protection>,
+    ) {
         let mut sockets = begins.and_then(|call| self.ports.open.remove(&call));
         if let (Some(sockets), PhoneSign::Media(media)) = (&mut sockets, &sign)
             && let PeerRule::Static(peer) = media.peer
@@ -207,8 +218,9 @@ impl Task {
             tracing::warn!(%phone, %fault, "a phone's peer cannot be connected to; it is sent to without");
         }
         tracing::debug!(%phone, sign = named(&sign), "phone");
+        let shield = protection.map(|keys| Box::new(Shield::new(&keys.send, &keys.receive)));
         // Control is gone only when the process ends.
-        let _ = self.link.phones.send(PhoneSaid { phone, sign, sockets }).await;
+        let _ = self.link.phones.send(PhoneSaid { phone, sign, sockets, shield }).await;
     }
 
     async fn follow_configuration(

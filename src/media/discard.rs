@@ -32,6 +32,10 @@ reasons! {
     NotAllowed
     /// More packets a second than the port may send.
     RateLimited
+    /// Of an encrypted call, and not made with its keys.
+    NotAuthentic
+    /// Of an encrypted call: its packet has come before, or is so old that nobody can tell.
+    Replayed
     /// Seen before.
     Duplicate
     /// Too far behind the newest.

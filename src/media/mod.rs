@@ -33,6 +33,7 @@ mod port;
 pub mod receiver;
 pub mod resample;
 mod returns;
+mod sealed;
 pub mod sender;
 mod settle;
 pub mod shard;

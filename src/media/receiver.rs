@@ -137,17 +137,25 @@ impl Receiver {
         accepted.map(|accepted| Accepted { latched: moves, ..accepted })
     }
 
+    /// Whether a packet from there may be heard at all; of an encrypted call this is asked before it is opened.
+    pub fn admits(&self, source: SocketAddr, now: MonoTime) -> Result<(), Discard> {
+        self.judge_source(source, now).map(|_| ())
+    }
+
     /// One RTCP packet: from the peer's host, whatever its port, and within the rate.
     pub fn accept_control(&mut self, source: SocketAddr, now: MonoTime) -> Result<(), Discard> {
+        self.admits_control(source)?;
+        if self.bucket.take(now) { Ok(()) } else { Err(Discard::RateLimited) }
+    }
+
+    /// Whether RTCP from there may be heard at all.
+    pub fn admits_control(&self, source: SocketAddr) -> Result<(), Discard> {
         let known = match (&self.rule, self.peer) {
             (PeerRule::Static(address), Peer::Unlatched | Peer::Latched { .. }) => same_host(*address, source),
             (PeerRule::Latch(_), Peer::Latched { address, .. }) => same_host(address, source),
             (PeerRule::Latch(_), Peer::Unlatched) => false,
         };
-        if !known {
-            return Err(Discard::WrongSource);
-        }
-        if self.bucket.take(now) { Ok(()) } else { Err(Discard::RateLimited) }
+        if known { Ok(()) } else { Err(Discard::WrongSource) }
     }
 
     /// A sender report of the current stream; `ntp` is its 64-bit NTP time. Others' are ignored.

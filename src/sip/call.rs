@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use super::dialog::{Dialog, INTERVAL_MIN_S, Session};
 use super::message::Message;
-use super::offer::{AgreedMedia, LocalMedia, MediaRules, Negotiation, SdpText, Secrets};
+use super::offer::{AgreedMedia, LocalMedia, MediaRules, Negotiation, Protection, SdpText, Secrets};
 use super::sdp::Direction;
 use super::transaction::{ClientId, ServerKey};
 use crate::domain::call::CallMedia;
@@ -77,8 +77,8 @@ impl Reply {
 pub enum Outcome {
     /// Nothing.
     Stays,
-    /// Its media is this now.
-    Media(CallMedia),
+    /// Its media is this now, encrypted or not.
+    Media(CallMedia, Option<Protection>),
     /// Its talker keyed or let go.
     Key(bool),
     /// It is over.
@@ -154,9 +154,10 @@ impl Call {
         Self { phone, number, dialog, media, invite: None, is_late: false, session, heard: now, asked: None }
     }
 
-    /// Its media, if it is agreed on.
-    pub fn agreed_media(&self) -> Option<CallMedia> {
-        self.media.agreed().map(|agreed| media_of(agreed, self.dialog.flow.ip()))
+    /// Its media and under which keys, if it is agreed on.
+    pub fn agreed_media(&self) -> Option<(CallMedia, Option<Protection>)> {
+        let agreed = self.media.agreed()?;
+        Some((media_of(agreed, self.dialog.flow.ip()), agreed.protection.clone()))
     }
 
     /// A request in the dialog other than ACK, not overtaken. `key` is its transaction's.
@@ -213,7 +214,7 @@ impl Call {
             return Some((key, Outcome::Stays));
         }
         let outcome = match self.media.answered(&ack.body) {
-            Ok(agreed) => Outcome::Media(media_of(agreed, self.dialog.flow.ip())),
+            Ok(agreed) => of_agreed(agreed, self.dialog.flow.ip()),
             Err(_) => Outcome::Over(CallEnd::Unacknowledged),
         };
         Some((key, outcome))
@@ -288,14 +289,14 @@ impl Call {
             self.media.offer(Direction::SendRecv, rules, secrets).map(|text| (text, None))
         } else {
             let answered = self.media.answer(&request.body, Direction::SendRecv, rules, secrets);
-            answered.map(|(text, agreed)| (text, Some(media_of(agreed, flow))))
+            answered.map(|(text, agreed)| (text, Some(of_agreed(agreed, flow))))
         };
         match settled {
-            Ok((text, media)) => {
-                self.is_late = media.is_none();
+            Ok((text, agreed)) => {
+                self.is_late = agreed.is_none();
                 let reply = Reply { description: Some(text), ..Reply::of(200) };
                 let session = self.session;
-                (self.with_session(reply, session), media.map_or(Outcome::Stays, Outcome::Media))
+                (self.with_session(reply, session), agreed.unwrap_or(Outcome::Stays))
             }
             Err(why) => (Reply::of(why.status()).with("Warning", format!("399 crosspatch \"{why}\"")), Outcome::Stays),
         }
@@ -310,6 +311,10 @@ impl Call {
 
 fn too_small() -> Reply {
     Reply::of(422).with("Min-SE", INTERVAL_MIN_S.to_string())
+}
+
+fn of_agreed(agreed: &AgreedMedia, flow: IpAddr) -> Outcome {
+    Outcome::Media(media_of(agreed, flow), agreed.protection.clone())
 }
 
 /// What the port of a phone is, of what was agreed with one whose messages come from there.
@@ -328,6 +333,8 @@ fn media_of(agreed: &AgreedMedia, flow: IpAddr) -> CallMedia {
         events: agreed.events.first().map(|event| event.number),
         hears: agreed.direction.sends(),
         talks: agreed.direction.receives(),
+        // What carries the keys is UDP.
+        path: agreed.path_class(false),
     }
 }
 

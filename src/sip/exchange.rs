@@ -11,6 +11,7 @@
 
 mod answer;
 mod enrol;
+mod protect;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ use super::gate::{self, GateFault, Passage};
 use super::guard::Guard;
 use super::message::{Message, Start};
 use super::names::Names;
-use super::offer::{LocalMedia, MediaRules, SECRETS_BYTES, Secrets};
+use super::offer::{LocalMedia, MediaRules, Protection};
 use super::registrar::{Flow, Registrar, RegistrarLimits, Transport};
 use super::transaction::{Arrived, ClientId, Datagram, ServerKey, TimedOut, Transactions};
 use crate::domain::audio::{Codec, Format};
@@ -40,6 +41,8 @@ pub struct Place {
     pub user: String,
     /// What reaches it.
     pub dialled: Vec<String>,
+    /// Whether its calls are encrypted.
+    pub srtp: MediaSecurity,
 }
 
 /// What an exchange is made of.
@@ -52,6 +55,8 @@ pub struct Setting {
     pub digests: Vec<Algorithm>,
     /// What calls may speak, best first.
     pub codecs: Vec<Codec>,
+    /// Keys may stand in messages that others can read.
+    pub keys_in_clear: bool,
     /// In order: the first of a user takes calls without a number of ours.
     pub places: Vec<Place>,
     /// By user.
@@ -65,10 +70,18 @@ pub struct Setting {
 pub enum Act {
     /// Send this.
     Send(Datagram),
-    /// Something became of a phone; of a call that begins with media, `begins` names whose sockets to hand over.
-    Tell { phone: GatewayId, sign: PhoneSign, begins: Option<CallNumber> },
+    /// Something became of a phone; of a call that begins with media, `begins` names whose sockets to hand over. Media
+    /// with `protection` is encrypted under it, and without is not.
+    Tell { phone: GatewayId, sign: PhoneSign, begins: Option<CallNumber>, protection: Option<Protection> },
     /// The sockets of this call are not needed any more, if they were not handed over.
     Close(CallNumber),
+}
+
+impl Act {
+    /// Something became of a phone that is no media.
+    pub fn tell(phone: GatewayId, sign: PhoneSign) -> Self {
+        Self::Tell { phone, sign, begins: None, protection: None }
+    }
 }
 
 /// Opens sockets for a call's media; `None` if there are none.
@@ -90,6 +103,8 @@ pub struct Counters {
     /// Answers that would have been too long for what provoked them.
     pub too_long: u64,
     pub calls_begun: u64,
+    /// Of them, with keys for their media.
+    pub calls_encrypted: u64,
     pub calls_ended: BTreeMap<CallEnd, u64>,
 }
 
@@ -99,6 +114,7 @@ pub struct Exchange {
     places: Vec<Place>,
     secrets: BTreeMap<String, DigestSecret>,
     rules: MediaRules,
+    keys_in_clear: bool,
     guard: Guard,
     challenger: Challenger,
     registrar: Registrar<String>,
@@ -123,7 +139,7 @@ struct Came {
 impl Exchange {
     /// Knows nobody yet.
     pub fn new(setting: Setting) -> Self {
-        let Setting { here, realm, digests, codecs, places, secrets, key } = setting;
+        let Setting { here, realm, digests, codecs, keys_in_clear, places, secrets, key } = setting;
         let nonces = Names::nonces(&key);
         Self {
             here,
@@ -136,6 +152,7 @@ impl Exchange {
                 rtcp_mux: false,
                 extensions: ExtensionIds::default(),
             },
+            keys_in_clear,
             guard: Guard::default(),
             challenger: Challenger::new(&realm, &digests, &nonces),
             registrar: Registrar::new(RegistrarLimits::default()),
@@ -291,14 +308,15 @@ impl Exchange {
         now: MonoTime,
         acts: &mut Vec<Act>,
     ) {
-        let secrets = no_secrets();
+        let secrets = self.names.secrets();
+        let Some(rules) = self.calls.get(&number).map(|call| self.rules_of(&call.phone)) else { return };
         let Some(call) = self.calls.get_mut(&number) else { return };
         if !call.dialog.take(request, came.source) {
             return self.answer_stateless(request, came, &Reply::of(500), acts);
         }
         let before = call.invite.clone();
         let tag = call.dialog.local_tag.clone();
-        let (reply, outcome) = call.request(request, &came.key, (&self.rules, &secrets), now);
+        let (reply, outcome) = call.request(request, &came.key, (&rules, &secrets), now);
         // Whoever goes on has seen our answer, whatever became of its ACK.
         let replaced = before.filter(|before| call.invite.as_ref() != Some(before));
         replaced.into_iter().for_each(|(key, _)| self.transactions.acknowledged(&key));
@@ -325,8 +343,11 @@ impl Exchange {
         let Some(phone) = self.calls.get(&number).map(|call| call.phone.clone()) else { return };
         match outcome {
             Outcome::Stays => {}
-            Outcome::Media(media) => acts.push(Act::Tell { phone, sign: PhoneSign::Media(media), begins }),
-            Outcome::Key(keyed) => acts.push(Act::Tell { phone, sign: PhoneSign::Key(keyed), begins: None }),
+            Outcome::Media(media, protection) => {
+                self.counters.calls_encrypted += u64::from(begins.is_some() && protection.is_some());
+                acts.push(Act::Tell { phone, sign: PhoneSign::Media(media), begins, protection });
+            }
+            Outcome::Key(keyed) => acts.push(Act::tell(phone, PhoneSign::Key(keyed))),
             Outcome::Over(why) => self.end(number, why, now, acts),
         }
     }
@@ -336,7 +357,7 @@ impl Exchange {
         let Some(mut call) = self.calls.remove(&number) else { return };
         self.call_by_tag.remove(&call.dialog.local_tag);
         *self.counters.calls_ended.entry(why).or_default() += 1;
-        acts.push(Act::Tell { phone: call.phone.clone(), sign: PhoneSign::Ended, begins: None });
+        acts.push(Act::tell(call.phone.clone(), PhoneSign::Ended));
         acts.push(Act::Close(number));
         if let Some((key, _)) = call.invite.take() {
             self.transactions.acknowledged(&key);
@@ -400,11 +421,6 @@ impl Exchange {
 
 fn send(out: Vec<Datagram>, acts: &mut Vec<Act>) {
     acts.extend(out.into_iter().map(Act::Send));
-}
-
-/// Nothing is encrypted, so nothing is asked of them.
-fn no_secrets() -> Secrets {
-    Secrets::new(Zeroizing::new([0; SECRETS_BYTES]))
 }
 
 /// Calls at once: more than the ports of a daemon.

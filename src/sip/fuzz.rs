@@ -172,7 +172,13 @@ fn in_a_call(phone: SocketAddr, now: MonoTime) -> (Exchange, String) {
         realm: "county".to_owned(),
         digests: vec![Algorithm::Md5],
         codecs: vec![Codec::Opus, Codec::Pcmu],
-        places: vec![Place { phone: id, user: "1001".to_owned(), dialled: vec!["6001".to_owned()] }],
+        keys_in_clear: true,
+        places: vec![Place {
+            phone: id,
+            user: "1001".to_owned(),
+            dialled: vec!["6001".to_owned()],
+            srtp: MediaSecurity::Optional,
+        }],
         secrets: BTreeMap::from([("1001".to_owned(), secret())]),
         key: Zeroizing::new([3; 32]),
     };

@@ -1,10 +1,10 @@
-//! Names nobody can guess: tags, branches and numbers of calls, from one key of the operating system. Not secrets of
-//! calls: those are asked for one by one.
+//! Names nobody can guess: tags, branches, numbers and keys of calls, from one key of the operating system.
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::offer::{SECRETS_BYTES, Secrets};
 use super::transaction::{COOKIE, ClientId, ServerKey};
 
 /// A sequence of names.
@@ -52,6 +52,18 @@ impl Names {
         (self.count, format!("{COOKIE}{tag}"))
     }
 
+    /// Keys for one offer or answer: another run of the same secret function.
+    pub fn secrets(&mut self) -> Secrets {
+        let mut bytes = Zeroizing::new([0; SECRETS_BYTES]);
+        for part in bytes.chunks_mut(32) {
+            self.count += 1;
+            let run = self.mac.clone().chain_update(b"keys").chain_update(self.count.to_be_bytes());
+            let full: Zeroizing<[u8; 32]> = Zeroizing::new(run.finalize().into_bytes().into());
+            part.copy_from_slice(&full[..part.len()]);
+        }
+        Secrets::new(bytes)
+    }
+
     fn next(&mut self) -> [u8; 16] {
         self.count += 1;
         let full = self.mac.clone().chain_update(self.count.to_be_bytes()).finalize().into_bytes();
@@ -69,4 +81,23 @@ fn derived(key: &Zeroizing<[u8; 32]>, of: &[u8]) -> Zeroizing<[u8; 32]> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::srtp::Suite;
+
+    #[test]
+    fn no_key_comes_twice_and_none_is_a_name() {
+        let mut names = Names::new(&Zeroizing::new([7; 32]));
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..50 {
+            let secrets = names.secrets();
+            for suite in Suite::ALL {
+                assert!(seen.insert(secrets.key(suite).expose()[..16].to_vec()), "the same key twice");
+            }
+            assert!(seen.insert(names.next().to_vec()), "a name that is a key");
+        }
+    }
 }

@@ -98,7 +98,7 @@ impl Secrets {
         Self(bytes)
     }
 
-    fn key(&self, suite: Suite) -> MasterKey {
+    pub(in crate::sip) fn key(&self, suite: Suite) -> MasterKey {
         let at = Suite::ALL.iter().position(|other| *other == suite).unwrap_or(0) * MASTER_BYTES_MAX;
         let bytes = &self.0[at..at + suite.key_bytes() + suite.salt_bytes()];
         MasterKey::new(suite, bytes).expect("as long as the suite wants")

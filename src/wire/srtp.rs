@@ -8,6 +8,7 @@
 mod derive;
 mod opener;
 mod sealer;
+mod shield;
 mod streams;
 mod transform;
 mod window;
@@ -19,6 +20,7 @@ use transform::Transform;
 
 pub use opener::Opener;
 pub use sealer::Sealer;
+pub use shield::Shield;
 pub use streams::STREAMS_MAX;
 pub use window::REPLAY_WINDOW;
 

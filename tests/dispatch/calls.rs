@@ -5,7 +5,7 @@ use crosspatch::dispatch::view::{Life, roster};
 use crosspatch::dispatch::{State, evolve};
 use crosspatch::domain::audio::{Codec, Format};
 use crosspatch::domain::call::{CallMedia, PhoneSign};
-use crosspatch::domain::configuration::{Configuration, GatewayKind, Phone};
+use crosspatch::domain::configuration::{Configuration, GatewayKind, PathClass, Phone};
 use crosspatch::domain::event::{Event, Recorded, Stream};
 use crosspatch::domain::id::PatchId;
 use crosspatch::domain::incident::Actor;
@@ -19,7 +19,7 @@ fn with_phones() -> Configuration {
     let mut configuration = configuration();
     for (id, talks) in [("chief", true), ("press", false)] {
         let mut phone = a_gateway("police", "pd-1", 0);
-        (phone.kind, phone.port.role) = (GatewayKind::Phone(Phone { talks }), PortRole::Phone);
+        (phone.kind, phone.port.role) = (GatewayKind::Phone(Phone { talks, encrypted: false }), PortRole::Phone);
         configuration.gateways.insert(gateway(id), phone);
     }
     configuration
@@ -82,6 +82,7 @@ fn media(codec: Codec) -> CallMedia {
         events: Some(101),
         hears: true,
         talks: true,
+        path: PathClass::Open,
     }
 }
 

@@ -258,6 +258,12 @@ impl Bench {
         self.shards[shard].handle_packet(slot, from, &packet[..length], self.now, &mut self.outs[shard]);
     }
 
+    /// Whatever else the first shard can do, and what leaves because of it.
+    pub fn with(&mut self, work: impl FnOnce(&mut Shard, &mut Outbox)) {
+        work(&mut self.shards[0], &mut self.outs[0]);
+        self.flush();
+    }
+
     pub fn talk(&mut self, port: u128, payload: &[u8]) {
         self.talk_unflushed(port, payload);
         self.flush();

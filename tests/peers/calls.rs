@@ -3,6 +3,7 @@
 use crosspatch::dispatch::view::{GatewayView, Life};
 use crosspatch::domain::audio::Codec;
 use crosspatch::domain::command::Command;
+use crosspatch::domain::configuration::PathClass;
 use crosspatch::domain::id::AgencyId;
 use crosspatch::domain::incident::CutTarget;
 
@@ -11,7 +12,7 @@ use super::county::County;
 use super::daemon::{Daemon, Desk};
 use super::ear::Ear;
 use super::hearing::{Piece, Voice};
-use super::phone::Phone;
+use super::phone::{Line, Phone};
 
 const SPOKEN: [(&str, Codec); 3] = [("plain", Codec::Pcmu), ("wide", Codec::G722), ("best", Codec::Opus)];
 
@@ -122,6 +123,52 @@ fn a_cut_silences_a_phone_like_any_other_and_hold_and_hanging_up_let_go_of_its_k
     away.wait_for(&again.samples, cut_away, "its own radio at the end");
     assert!(!phone.heard().is_empty() && !home.has_heard(&unheard.samples, 0), "who is cut out hears nothing");
     assert!(home.mark() > 0);
+}
+
+#[test]
+fn an_encrypted_phone_hears_and_is_heard_and_one_that_would_not_encrypt_has_no_call() {
+    let mut county = County::new();
+    county.agency("pd");
+    let mic = county.mic("pd", Tool::GStreamer, Codec::Pcmu);
+    let mut ear = county.ear("pd", Tool::Ffmpeg, Codec::Pcmu);
+    let registrar = county.sip("\"pcmu\"");
+    county.also("keys_in_clear = true");
+    let users = ["must", "bare"].map(|id| (id, county.phone_that(id, "pd-1", "srtp = \"required\"")));
+    let daemon = Daemon::start(&county.file());
+    let desk = daemon.desk("pd");
+    let mut voice = Voice::load("demo-instruct");
+    let [own, said, again] = std::array::from_fn(|_| voice.next_piece());
+    let start = |(id, password): &(&str, String), encryption| {
+        let line = Line { encryption, ..registrar.into() };
+        let mut phone = Phone::start(id, password, line, Codec::Pcmu, own.frames.as_flattened(), county.path());
+        wait_until(&desk, &mut phone, id, "its registration", |view| view.life == Life::Registered);
+        phone.dial("pd-1");
+        phone
+    };
+    let mut bare = start(&users[1], None);
+    let figures = daemon.desk("admin");
+    bare.wait_for("its refusal", |_| figures.figure("crosspatch_sip_answers_total{status=\"488\"}") == 1);
+    let mut phone = start(&users[0], Some("srtp-mand"));
+    wait_until(&desk, &mut phone, "must", "its call", |view| view.life == Life::InCall);
+    mic.say(&said.frames);
+    phone.wait_for_speech(&said.samples, "the radio");
+    phone.press('*');
+    wait_until_heard(&ear, &mut phone, &own, 0, "being heard after its star");
+    phone.press('#');
+    wait_until(&desk, &mut phone, "must", "its key to be up", |view| !view.talking);
+    // Hold and its end agree on keys anew.
+    phone.hold(true);
+    phone.hold(false);
+    phone.press('*');
+    let mark = ear.mark() + MIXED;
+    wait_until_heard(&ear, &mut phone, &own, mark, "being heard after hold");
+    phone.press('#');
+    wait_until(&desk, &mut phone, "must", "its key to be up again", |view| !view.talking);
+    mic.say(&again.frames);
+    ear.wait_for(&again.samples, mark, "the radio at the end");
+    assert_eq!(gateway(&desk, "bare").life, Life::Registered);
+    assert_eq!(figures.figure("crosspatch_sip_total{what=\"calls_encrypted\"}"), 1);
+    assert_eq!(gateway(&desk, "must").path, PathClass::Open, "its keys could be read");
 }
 
 /// What was on its way when something ended may still be heard (samples at 16 kHz).

@@ -102,16 +102,27 @@ impl County {
     /// Telephony on a free port, which comes back.
     pub fn sip(&mut self, codecs: &str) -> u16 {
         let port = free_pair();
-        let _ = write!(self.text, "[sip]\nlisten = \"127.0.0.1:{port}\"\ncodecs = [{codecs}]\n\n");
+        let _ = write!(self.text, "[sip]\nlisten = \"127.0.0.1:{port}\"\ncodecs = [{codecs}]\n");
         port
+    }
+
+    /// More lines for the table that was written last.
+    pub fn also(&mut self, lines: &str) {
+        let _ = writeln!(self.text, "{lines}");
     }
 
     /// A phone of a talkgroup; its user is its id and its password comes back.
     pub fn phone(&mut self, id: &str, talkgroup: &str) -> String {
+        self.phone_that(id, talkgroup, "")
+    }
+
+    /// The same with more lines of its own.
+    pub fn phone_that(&mut self, id: &str, talkgroup: &str, lines: &str) -> String {
         let password = format!("password of {id}").replace(' ', "-");
         let file = self.path().join(format!("{id}.password"));
         std::fs::write(&file, &password).unwrap();
-        let _ = write!(self.text, "[[phone]]\nid = \"{id}\"\ntalkgroup = \"{talkgroup}\"\nfile = {file:?}\n\n");
+        let _ =
+            write!(self.text, "\n[[phone]]\nid = \"{id}\"\ntalkgroup = \"{talkgroup}\"\nfile = {file:?}\n{lines}\n");
         password
     }
 

@@ -175,6 +175,14 @@ impl Desk {
         self.read(get.call().unwrap())
     }
 
+    /// One of the daemon's figures by the beginning of its line; nothing until it has counted.
+    pub fn figure(&self, line: &str) -> u64 {
+        let get = self.agent.get(format!("{}/metrics", self.url)).header("authorization", &self.token);
+        let text = get.call().unwrap().body_mut().read_to_string().unwrap();
+        let value = text.lines().find_map(|one| one.strip_prefix(line)?.trim().parse().ok());
+        value.unwrap_or_default()
+    }
+
     /// Why one talkgroup does not hear another.
     pub fn why(&self, from: &str, to: &str) -> Why {
         let get = self.agent.get(format!("{}/api/v1/why", self.url)).header("authorization", &self.token);

@@ -26,12 +26,31 @@ pub struct Phone {
     keys: ChildStdin,
     control: u16,
     codec: Codec,
-    registrar: u16,
+    line: Line,
+}
+
+/// Where a phone registers and how its line there is protected.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub registrar: u16,
+    /// `udp`, `tcp` or `tls`.
+    pub transport: &'static str,
+    /// How baresip names what it does with media.
+    pub encryption: Option<&'static str>,
+    /// Certificates that it trusts.
+    pub trusted: Option<PathBuf>,
+}
+
+impl From<u16> for Line {
+    fn from(registrar: u16) -> Self {
+        Self { registrar, transport: "udp", encryption: None, trusted: None }
+    }
 }
 
 impl Phone {
     /// A phone of that user that speaks one codec and, in calls, says these samples (16 kHz).
-    pub fn start(user: &str, password: &str, registrar: u16, codec: Codec, says: &[i16], folder: &Path) -> Self {
+    pub fn start(user: &str, password: &str, line: impl Into<Line>, codec: Codec, says: &[i16], folder: &Path) -> Self {
+        let line = line.into();
         let folder = folder.join(format!("phone-{user}-{codec:?}"));
         std::fs::create_dir_all(&folder).unwrap();
         let (rate_hz, channels, module, name) = spoken(codec);
@@ -39,6 +58,8 @@ impl Phone {
         std::fs::write(folder.join("says.wav"), wav(&said, rate_hz, channels)).unwrap();
         let (here, control, media) = (free_pair(), free_pair(), free_pair());
         let path = folder.display();
+        let trusted = line.trusted.as_ref();
+        let trusted = trusted.map_or(String::new(), |file| format!("sip_cafile {}\n", file.display()));
         let config = format!(
             "poll_method epoll\nnet_interface 127.0.0.1\nsip_listen 127.0.0.1:{here}\nrtp_ports {media}-{}\n\
              audio_source aufile,{path}/says.wav\naudio_player aubridge,ear\naudio_alert aufile,/dev/null\n\
@@ -46,12 +67,12 @@ impl Phone {
              ausrc_channels {channels}\nauplay_channels {channels}\n\
              module_path {MODULES}\nmodule stdio.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\n\
              module {module}\nmodule ctrl_tcp.so\nctrl_tcp_listen 127.0.0.1:{control}\n\
-             module_app account.so\nmodule_app contact.so\nmodule_app menu.so\nmodule_tmp uuid.so\n",
+             module srtp.so\n{trusted}module_app account.so\nmodule_app contact.so\nmodule_app menu.so\nmodule_tmp uuid.so\n",
             media + 1
         );
         std::fs::write(folder.join("config"), config).unwrap();
-        let account =
-            format!("<sip:{user}@127.0.0.1:{registrar}>;auth_pass={password};regint=60;audio_codecs={name}\n");
+        let encryption = line.encryption.map_or(String::new(), |word| format!(";mediaenc={word}"));
+        let account = format!("<{}>;auth_pass={password};regint=60;audio_codecs={name}{encryption}\n", line.uri(user));
         std::fs::write(folder.join("accounts"), account).unwrap();
         std::fs::write(folder.join("contacts"), "").unwrap();
         let words = ["baresip", "-f", folder.to_str().expect("a path of ours")];
@@ -60,14 +81,14 @@ impl Phone {
         let mut output = program.output();
         // Read to the end, so that it never waits for us.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        let mut phone = Self { folder, program, keys, control, codec, registrar };
+        let mut phone = Self { folder, program, keys, control, codec, line };
         phone.wait_for("its control port", |phone| TcpStream::connect(("127.0.0.1", phone.control)).is_ok());
         phone
     }
 
     /// Calls a number.
     pub fn dial(&mut self, number: &str) {
-        let uri = format!("sip:{number}@127.0.0.1:{}", self.registrar);
+        let uri = self.line.uri(number);
         self.order("dial", &uri);
     }
 
@@ -123,6 +144,12 @@ impl Phone {
         // It has taken it once it answers.
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.read_exact(&mut [0; 4]).unwrap();
+    }
+}
+
+impl Line {
+    fn uri(&self, user: &str) -> String {
+        format!("sip:{user}@127.0.0.1:{};transport={}", self.registrar, self.transport)
     }
 }
 

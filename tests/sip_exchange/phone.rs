@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 
 use crosspatch::domain::audio::Codec;
 use crosspatch::domain::call::{CallMedia, PhoneSign};
+use crosspatch::domain::configuration::MediaSecurity;
 use crosspatch::domain::id::GatewayId;
 use crosspatch::domain::time::MonoTime;
 use crosspatch::sip::digest::{Algorithm, DigestSecret, Respondent};
 use crosspatch::sip::exchange::{Act, Exchange, Place, Setting};
 use crosspatch::sip::message::{Message, Start, parameter};
-use crosspatch::sip::offer::LocalMedia;
+use crosspatch::sip::offer::{LocalMedia, Protection};
 use zeroize::Zeroizing;
 
 pub const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5060);
@@ -25,6 +26,8 @@ pub struct Desk {
     /// Sockets that are open for calls.
     pub open: usize,
     pub handed_over: usize,
+    /// What the last media is encrypted under, if it is.
+    pub protection: Option<Protection>,
 }
 
 /// An exchange with two users: 1001 at pd-1 (6001) and pd-2 (6002), 1002 at pd-1.
@@ -40,10 +43,15 @@ impl Rig {
     }
 
     pub fn with(digests: &[Algorithm]) -> Self {
+        Self::encrypting(digests, MediaSecurity::Optional, false)
+    }
+
+    pub fn encrypting(digests: &[Algorithm], srtp: MediaSecurity, keys_in_clear: bool) -> Self {
         let place = |phone: &str, user: &str, dialled: [&str; 2]| Place {
             phone: GatewayId::new(phone).unwrap(),
             user: user.to_owned(),
             dialled: dialled.map(str::to_owned).to_vec(),
+            srtp,
         };
         let secret = |user: &str| (user.to_owned(), DigestSecret::new(user, "county", &format!("pw-{user}")));
         let exchange = Exchange::new(Setting {
@@ -51,6 +59,7 @@ impl Rig {
             realm: "county".to_owned(),
             digests: digests.to_vec(),
             codecs: vec![Codec::Opus, Codec::G722, Codec::Pcmu],
+            keys_in_clear,
             places: vec![
                 place("chief", "1001", ["pd-1", "6001"]),
                 place("chief-2", "1001", ["pd-2", "6002"]),
@@ -97,8 +106,11 @@ impl Rig {
                     self.desk.sent.push((datagram.to, message.clone()));
                     sent.push(message);
                 }
-                Act::Tell { phone, sign, begins } => {
+                Act::Tell { phone, sign, begins, protection } => {
                     self.desk.handed_over += usize::from(begins.is_some());
+                    if matches!(sign, PhoneSign::Media(_)) {
+                        self.desk.protection = protection;
+                    }
                     self.desk.told.push((phone.to_string(), sign));
                 }
                 Act::Close(_) => self.desk.open -= 1,

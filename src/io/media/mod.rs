@@ -20,6 +20,7 @@ use crate::domain::port::ShardId;
 use crate::domain::report::Report;
 use crate::io::gateway_socket::GatewaySockets;
 use crate::media::limits::ShardLimits;
+use crate::wire::srtp::Shield;
 
 use stats::ShardStats;
 use thread::MediaThread;
@@ -31,6 +32,8 @@ pub enum ToShard {
     Orders { batch: OrderBatch, sockets: Vec<NewSockets> },
     /// Sockets that could not be opened before.
     Sockets(Vec<NewSockets>),
+    /// An open port's call is encrypted with other keys from now on, or not any more.
+    Shield { port: PortId, shield: Option<Box<Shield>> },
     /// Unkey everything, flush and end.
     Stop,
 }
@@ -40,6 +43,8 @@ pub enum ToShard {
 pub struct NewSockets {
     pub port: PortId,
     pub sockets: GatewaySockets,
+    /// Its call is encrypted.
+    pub shield: Option<Box<Shield>>,
 }
 
 /// From a media thread to control.

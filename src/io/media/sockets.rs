@@ -1,4 +1,5 @@
-//! The sockets one media thread polls and sends through: by port id while orders come, by slot while packets fly.
+//! The sockets one media thread polls and sends through: by port id while orders come, by slot while packets fly. A call
+//! that is encrypted has its shield beside its sockets: what it sends is sealed last of all, once for each listener.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,8 +10,9 @@ use rustix::event::epoll;
 
 use crate::domain::id::PortId;
 use crate::io::gateway_socket::{GatewaySockets, Which};
-use crate::media::outbox::PacketKind;
+use crate::media::outbox::{PACKET_LENGTH_MAX, PacketKind};
 use crate::media::slab::{PortSlot, Slot};
+use crate::wire::srtp::{GROWTH_BYTES_MAX, Opener, Shield};
 
 /// Open pairs of this thread.
 pub struct SocketTable {
@@ -20,12 +22,26 @@ pub struct SocketTable {
     entry_by_slot: Vec<Option<usize>>,
     /// Closed since the last flush: what their ports said last still leaves through them.
     closed: Vec<Entry>,
+    /// Where a packet is sealed.
+    room: Box<[u8; PACKET_LENGTH_MAX + GROWTH_BYTES_MAX]>,
 }
 
 struct Entry {
     port: PortId,
     slot: Option<PortSlot>,
     sockets: GatewaySockets,
+    shield: Option<Box<Shield>>,
+}
+
+/// What became of a packet that was to leave.
+#[derive(Debug)]
+pub enum Sent {
+    /// The kernel took it, or said why not.
+    Tried(io::Result<usize>),
+    /// It could not be sealed and does not leave.
+    NotSealed,
+    /// Its port has no socket.
+    NoSocket,
 }
 
 /// Which socket a poll event means.
@@ -48,6 +64,7 @@ impl SocketTable {
             entry_by_port: BTreeMap::new(),
             entry_by_slot: vec![None; ports],
             closed: Vec::new(),
+            room: Box::new([0; PACKET_LENGTH_MAX + GROWTH_BYTES_MAX]),
         }
     }
 
@@ -71,8 +88,14 @@ impl SocketTable {
         Some((entry.slot?, entry.sockets.socket(ready.which)?))
     }
 
-    /// Takes a port's sockets in, replacing older ones.
-    pub fn open(&mut self, port: PortId, sockets: GatewaySockets) -> io::Result<()> {
+    /// What opens a port's packets, if its call is encrypted.
+    pub fn opener(&mut self, ready: Ready) -> Option<&mut Opener> {
+        let entry = self.entries.get_mut(ready.entry)?.as_mut()?;
+        entry.shield.as_mut().map(|shield| &mut shield.opener)
+    }
+
+    /// Takes a port's sockets in, replacing older ones. With a shield its packets are encrypted from the first.
+    pub fn open(&mut self, port: PortId, sockets: GatewaySockets, shield: Option<Box<Shield>>) -> io::Result<()> {
         self.close(port);
         let at = self.entries.iter().position(Option::is_none).unwrap_or_else(|| {
             self.entries.push(None);
@@ -81,9 +104,23 @@ impl SocketTable {
         for which in SOCKETS {
             self.watch(at, &sockets, which)?;
         }
-        self.entries[at] = Some(Entry { port, slot: None, sockets });
+        self.entries[at] = Some(Entry { port, slot: None, sockets, shield });
         self.entry_by_port.insert(port, at);
         Ok(())
+    }
+
+    /// Other keys for an open port, or none; its slot, if what it sends is now another stream.
+    pub fn shield(&mut self, port: PortId, next: Option<Box<Shield>>) -> Option<PortSlot> {
+        let entry = self.entry_by_port.get(&port).and_then(|at| self.entries[*at].as_mut())?;
+        let is_new = match (&mut entry.shield, next) {
+            (Some(shield), Some(next)) => shield.renew(*next),
+            (held, next) => {
+                let is_new = held.is_some() || next.is_some();
+                *held = next;
+                is_new
+            }
+        };
+        entry.slot.filter(|_| is_new)
     }
 
     /// Closes a port's sockets; what it says last may leave until [`SocketTable::forget_closed`].
@@ -131,11 +168,28 @@ impl SocketTable {
         self.watch(at, &entry.sockets, Which::Line)
     }
 
-    /// Sends one packet; `None` if the port has no socket.
-    pub fn send(&self, slot: PortSlot, to: SocketAddr, kind: PacketKind, bytes: &[u8]) -> Option<io::Result<usize>> {
-        let open = self.entry_by_slot.get(slot.index()).copied().flatten().and_then(|at| self.entries[at].as_ref());
-        let entry = open.into_iter().chain(&self.closed).find(|entry| entry.slot == Some(slot))?;
-        Some(match kind {
+    /// Sends one packet, sealed if its call is encrypted.
+    pub fn send(&mut self, slot: PortSlot, to: SocketAddr, kind: PacketKind, bytes: &[u8]) -> Sent {
+        let is_its = |entry: &&mut Entry| entry.slot == Some(slot);
+        let at = self.entry_by_slot.get(slot.index()).copied().flatten();
+        let open = at.and_then(|at| self.entries[at].as_mut()).filter(is_its);
+        let Some(entry) = open.or_else(|| self.closed.iter_mut().find(is_its)) else { return Sent::NoSocket };
+        let bytes = match &mut entry.shield {
+            None => bytes,
+            Some(shield) => {
+                let Some(room) = self.room.get_mut(..bytes.len()) else { return Sent::NotSealed };
+                room.copy_from_slice(bytes);
+                let sealed = match kind {
+                    PacketKind::Rtp => shield.sealer.seal_rtp(&mut self.room[..], bytes.len()),
+                    PacketKind::Rtcp => shield.sealer.seal_rtcp(&mut self.room[..], bytes.len()),
+                };
+                match sealed {
+                    Ok(length) => &self.room[..length],
+                    Err(_) => return Sent::NotSealed,
+                }
+            }
+        };
+        Sent::Tried(match kind {
             PacketKind::Rtp => entry.sockets.send_voice(to, bytes),
             PacketKind::Rtcp => entry.sockets.send_report(to, bytes),
         })
@@ -160,16 +214,17 @@ mod tests {
         let to = far.local_addr().unwrap();
         let mut table = SocketTable::new(epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(), 4);
         let (first, second) = (PortSlot::new(0, 0), PortSlot::new(0, 1));
-        table.open(PortId(1), open()).unwrap();
+        table.open(PortId(1), open(), None).unwrap();
         table.resolve(|port| (port == PortId(1)).then_some(first));
         // Another port takes its place in the same round.
         table.close(PortId(1));
-        table.open(PortId(2), open()).unwrap();
+        table.open(PortId(2), open(), None).unwrap();
         table.resolve(|port| (port == PortId(2)).then_some(second));
-        let send = |table: &SocketTable, slot, byte: u8| table.send(slot, to, PacketKind::Rtp, &[byte]);
-        assert!(matches!(send(&table, first, 1), Some(Ok(1))) && matches!(send(&table, second, 2), Some(Ok(1))));
+        let send = |table: &mut SocketTable, slot, byte: u8| table.send(slot, to, PacketKind::Rtp, &[byte]);
+        assert!(matches!(send(&mut table, first, 1), Sent::Tried(Ok(1))));
+        assert!(matches!(send(&mut table, second, 2), Sent::Tried(Ok(1))));
         table.forget_closed();
-        assert!(send(&table, first, 3).is_none(), "a packet of a closed port left through another's socket");
+        assert!(matches!(send(&mut table, first, 3), Sent::NoSocket), "it left through another's socket");
         let mut byte = [0];
         let heard: Vec<_> = (0..2).map(|_| (far.recv_from(&mut byte).unwrap().1, byte[0])).collect();
         assert_eq!([heard[0].1, heard[1].1], [1, 2]);

@@ -35,6 +35,8 @@ pub struct ShardStats {
     pub outbox_most: AtomicU64,
     /// Packets the kernel did not take.
     pub send_faults: AtomicU64,
+    /// Packets of an encrypted call that could not be sealed, and so did not leave.
+    pub not_sealed: AtomicU64,
     /// Packets for a port whose sockets are not open.
     pub without_socket: AtomicU64,
     /// Datagrams longer than any voice packet.

@@ -24,11 +24,11 @@ use crate::io::batch::{ReceiveBatch, ask_for_real_time};
 use crate::io::clock;
 use crate::io::gateway_socket::Which;
 use crate::media::limits::ShardLimits;
-use crate::media::outbox::{Outbox, TRUNK_LENGTH_MAX};
+use crate::media::outbox::{Outbox, PacketKind, TRUNK_LENGTH_MAX};
 use crate::media::shard::Shard;
 
 use super::ring::{FrameReceiver, FrameSender};
-use super::sockets::SocketTable;
+use super::sockets::{Sent, SocketTable};
 use super::stats::{ShardStats, add};
 use super::{FromShard, NewSockets, ToShard, poke};
 
@@ -157,14 +157,23 @@ impl MediaThread {
             Ok(count) => count,
             Err(_) => return add(&self.ends.stats.send_faults, 1),
         };
+        let kind = match ready.which {
+            Which::Rtp | Which::Line => PacketKind::Rtp,
+            Which::Rtcp => PacketKind::Rtcp,
+        };
         for at in 0..count {
             let Some(datagram) = self.batch.get(at) else { continue };
+            let (source, bytes) = (datagram.source, datagram.bytes);
             if datagram.truncated {
                 add(&self.ends.stats.truncated, 1);
-            } else if ready.which == Which::Rtcp {
-                self.shard.handle_rtcp(slot, datagram.source, datagram.bytes, now, &mut self.out);
-            } else {
-                self.shard.handle_packet(slot, datagram.source, datagram.bytes, now, &mut self.out);
+                continue;
+            }
+            match (self.sockets.opener(ready), kind) {
+                (Some(opener), _) => {
+                    self.shard.handle_sealed(slot, (source, kind), bytes, opener, now, &mut self.out);
+                }
+                (None, PacketKind::Rtp) => self.shard.handle_packet(slot, source, bytes, now, &mut self.out),
+                (None, PacketKind::Rtcp) => self.shard.handle_rtcp(slot, source, bytes, now, &mut self.out),
             }
         }
     }
@@ -186,6 +195,11 @@ impl MediaThread {
                 Ok(ToShard::Sockets(sockets)) => {
                     self.open(sockets);
                     self.sockets.resolve(|port| self.shard.slot_of(port));
+                }
+                Ok(ToShard::Shield { port, shield }) => {
+                    if let Some(slot) = self.sockets.shield(port, shield) {
+                        self.shard.renew_stream(slot);
+                    }
                 }
                 Ok(ToShard::Orders { batch, sockets }) => {
                     self.open(sockets);
@@ -217,7 +231,7 @@ impl MediaThread {
 
     fn open(&mut self, sockets: Vec<NewSockets>) {
         for new in sockets {
-            if let Err(fault) = self.sockets.open(new.port, new.sockets) {
+            if let Err(fault) = self.sockets.open(new.port, new.sockets, new.shield) {
                 tracing::error!(shard = self.id.0, port = %new.port, %fault, "a gateway's sockets cannot be polled");
             }
         }
@@ -277,9 +291,10 @@ impl MediaThread {
         for departure in self.out.packets() {
             packets += 1;
             match self.sockets.send(departure.port, departure.to, departure.kind, departure.bytes) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) => add(&stats.send_faults, 1),
-                None => add(&stats.without_socket, 1),
+                Sent::Tried(Ok(_)) => {}
+                Sent::Tried(Err(_)) => add(&stats.send_faults, 1),
+                Sent::NotSealed => add(&stats.not_sealed, 1),
+                Sent::NoSocket => add(&stats.without_socket, 1),
             }
         }
         self.sockets.forget_closed();

@@ -1,6 +1,6 @@
 //! Who it is, where it is, and the beginning of its calls: REGISTER and the first INVITE.
 
-use super::{Act, CALLS_MAX, Came, Exchange, OpenMedia, no_secrets};
+use super::{Act, CALLS_MAX, Came, Exchange, OpenMedia};
 use crate::domain::call::PhoneSign;
 use crate::domain::time::MonoTime;
 use crate::sip::call::{Call, CallEnd, Outcome, Reply};
@@ -62,8 +62,7 @@ impl Exchange {
             return;
         }
         for place in self.places.iter().filter(|place| place.user == user) {
-            let sign = PhoneSign::Registered(is_there);
-            acts.push(Act::Tell { phone: place.phone.clone(), sign, begins: None });
+            acts.push(Act::tell(place.phone.clone(), PhoneSign::Registered(is_there)));
         }
     }
 
@@ -99,7 +98,7 @@ impl Exchange {
             return self.answer(request, came, &Reply::of(503).with("Retry-After", "5"), None, now, acts);
         };
         let session = self.names.number();
-        let (rules, secrets) = (&self.rules, no_secrets());
+        let (rules, secrets) = (&self.rules_of(&phone), self.names.secrets());
         let of_dialog = (came.key.clone(), dialog);
         let begun = Call::begin(request, (phone.clone(), number), of_dialog, (local, session), (rules, &secrets), now);
         match begun {
@@ -115,7 +114,7 @@ impl Exchange {
                 self.call_by_tag.insert(tag.clone(), number);
                 self.calls.insert(number, call);
                 // Heard before it is told that it is: what is said meanwhile is not lost.
-                let begins = matches!(outcome, Outcome::Media(_)).then_some(number);
+                let begins = matches!(outcome, Outcome::Media(..)).then_some(number);
                 self.carry_out(number, outcome, begins, now, acts);
                 self.answer(request, came, &reply, Some(&tag), now, acts);
             }

@@ -1,0 +1,15 @@
+//! Which of a call's ends may encrypt: its place's rule, and whether its messages are read by others.
+
+use super::Exchange;
+use crate::domain::configuration::MediaSecurity;
+use crate::domain::id::GatewayId;
+use crate::sip::offer::MediaRules;
+
+impl Exchange {
+    /// What a place's call may agree on. Who has no place encrypts nothing.
+    pub(super) fn rules_of(&self, phone: &GatewayId) -> MediaRules {
+        let place = self.places.iter().find(|place| place.phone == *phone);
+        let security = place.map_or(MediaSecurity::Never, |place| place.srtp);
+        MediaRules { security, keys_may_cross: self.keys_in_clear, ..self.rules.clone() }
+    }
+}
