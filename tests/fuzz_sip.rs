@@ -114,3 +114,13 @@ fn no_datagrams_break_the_exchange() {
     let refer = request("REFER", 8, ours, "Refer-To: <sip:x>\r\nRequire: norefersub, timer\r\n", "");
     survives(fuzz::exchange, 20_000, &[&call, &late, &refer, &request("INVITE", 3, "", sdp, offer)]);
 }
+
+#[test]
+fn no_bytes_break_the_framing_and_no_cut_changes_what_comes_out() {
+    let message = |lines: &str, body: &str| {
+        format!("OPTIONS sip:a SIP/2.0\r\nCall-ID: 1\r\n{lines}Content-Length: {}\r\n\r\n{body}", body.len())
+    };
+    let several = message("", "").repeat(3) + "\r\n\r\n" + &message("", "v=0\r\n\r\n");
+    let folded = message("Subject: a\r\n b\r\n", "x").replace("Content-Length:", "l :\r\n");
+    survives(fuzz::stream, 100_000, &[&several, &folded, &("\r\n".repeat(5) + &message("", "ab"))]);
+}

@@ -7,6 +7,8 @@
 mod phone;
 #[path = "sip_exchange/srtp.rs"]
 mod srtp;
+#[path = "sip_exchange/streams.rs"]
+mod streams;
 
 use crosspatch::domain::audio::Codec;
 use crosspatch::domain::call::PhoneSign;

@@ -60,7 +60,7 @@ impl Placed {
 
     fn note(&mut self, out: Vec<Datagram>) {
         for datagram in out {
-            assert_eq!(datagram.to, PBX, "to nobody else");
+            assert_eq!(datagram.to.remote, PBX, "to nobody else");
             self.sent.push(Message::read(&datagram.bytes).unwrap());
         }
     }

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 
 use crosspatch::domain::random::Entropy;
 use crosspatch::domain::time::MonoTime;
+use crosspatch::sip::flow::{Flow, Transport};
 use crosspatch::sip::registrar::{
-    Contact, Contacts, Flow, RegisterRefusal, Registrar, RegistrarLimits, Registration, TEXT_BYTES_MAX, Transport,
+    Contact, Contacts, RegisterRefusal, Registrar, RegistrarLimits, Registration, TEXT_BYTES_MAX,
 };
 
 const NOW: MonoTime = MonoTime::from_millis(1_000_000);

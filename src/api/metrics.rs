@@ -17,6 +17,7 @@ use crate::io::media::stats::{LATENESS_MS, ShardStats};
 use crate::media::discard::Discard;
 use crate::sip::call::CallEnd;
 use crate::sip::gate::GateFault;
+use crate::sip::stream::StreamEnd;
 
 use super::Door;
 
@@ -138,6 +139,12 @@ fn telephony(registry: &mut Registry, door: &Door) {
     for (fault, name) in GateFault::ALL.iter().zip(words(&GateFault::ALL)) {
         let value = counters.gate.get(fault).copied().unwrap_or_default();
         refused.get_or_create(&vec![("fault", name)]).inc_by(value);
+    }
+    let streams = count(registry, "sip_streams", "Connections of SIP by how they ended, or why they were not taken");
+    streams.get_or_create(&vec![("end", "begun".to_owned())]).inc_by(counters.streams_begun);
+    for (end, name) in StreamEnd::ALL.iter().zip(words(&StreamEnd::ALL)) {
+        let value = counters.streams_ended.get(end).copied().unwrap_or_default();
+        streams.get_or_create(&vec![("end", name)]).inc_by(value);
     }
     let answers = count(registry, "sip_answers", "Final answers of SIP by status");
     for (status, value) in &counters.answers {

@@ -147,6 +147,9 @@ fn ports(settings: &Settings, configuration: &Configuration, held: bool, finding
     look("http".to_owned(), settings.http, TcpListener::bind(settings.http).map(drop));
     if let Some(sip) = &settings.sip {
         look("sip".to_owned(), sip.listen, UdpSocket::bind(sip.listen).map(drop));
+        for at in sip.listen_tcp.into_iter().chain(sip.listen_tls.as_ref().map(|(at, _)| *at)) {
+            look("sip".to_owned(), at, TcpListener::bind(at).map(drop));
+        }
     }
     for (id, gateway) in &configuration.gateways {
         let GatewayKind::Rtp(rtp) = &gateway.kind else { continue };

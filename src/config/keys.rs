@@ -259,6 +259,14 @@ section! {
     "Telephony: where phones register and call. Read at start. Without `listen` there is none.", "";
     "listen": Address => Absent("\"127.0.0.1:5060\"", "no SIP"),
         "Address of one interface and UDP port where phones register and call; what they are told stands in it.";
+    "listen_tcp": Address => Absent("\"127.0.0.1:5060\"", "no SIP over TCP"),
+        "The same for connections.";
+    "listen_tls": Address => Absent("\"127.0.0.1:5061\"", "no SIP over TLS"),
+        "The same for encrypted connections, over which keys of encrypted calls may come; needs `tls_certificate`.";
+    "tls_certificate": Text(4096) => Absent("\"/etc/crosspatch/tls/fullchain.pem\"", "no SIP over TLS"),
+        "Certificate chain of `listen_tls` in PEM, for the name that phones are given as registrar; needs `tls_key`. Read at start.";
+    "tls_key": Text(4096) => Absent("\"/etc/crosspatch/tls/key.pem\"", "no SIP over TLS"),
+        "Private key of `tls_certificate` in PEM.";
     "realm": Name => Is(T("crosspatch")),
         "What phones show when they ask for the password. Changed, every phone must be told its password anew.";
     "digests": List(&Word(&["md5", "sha-256"]), 1, 2) => Is(Texts(&["md5"])),
@@ -266,7 +274,7 @@ section! {
     "codecs": List(&Word(&["opus", "g722", "pcmu", "pcma"]), 1, 4) => Is(Texts(&["opus", "g722", "pcmu", "pcma"])),
         "What phones may speak, the preferred first. What the radios speak passes untouched; write that first.";
     "accept_open_network": Switch => Is(On(false)),
-        "Calls are not encrypted: they can be heard and forged by anyone on their path. Must be true for everything that is not on loopback.";
+        "Calls can be heard and forged by anyone on their path. Must be true for everything that is not on loopback, but for `listen_tls` alone where every phone must encrypt.";
     "keys_in_clear": Switch => Is(On(false)),
         "Let the keys of encrypted calls stand in signalling that is not encrypted. Whoever reads that can decrypt the call, so such a call still counts as open; it keeps out who sees speech only.";
 }

@@ -8,7 +8,7 @@ use super::fault::Faults;
 use super::gateways::{check_secure, owner, talkgroup_entry, usual};
 use super::keys::{PHONE, SIP, TALKGROUP};
 use super::read::{Document, Entry, word};
-use super::settings::{SecretSource, address, media_address};
+use super::settings::{SecretSource, Tls, address, media_address, tls};
 use crate::domain::audio::{Codec, Gain};
 use crate::domain::configuration::{Gateway, GatewayKind, GatewayPort, MediaSecurity, Phone};
 use crate::domain::id::GatewayId;
@@ -21,6 +21,10 @@ use crate::domain::port::{
 pub struct Sip {
     /// One interface's address, UDP.
     pub listen: SocketAddr,
+    /// The same for connections.
+    pub listen_tcp: Option<SocketAddr>,
+    /// The same for encrypted connections, and their certificate.
+    pub listen_tls: Option<(SocketAddr, Tls)>,
     pub realm: String,
     /// How phones may prove who they are: SHA-256 as well as, or instead of, MD5.
     pub sha256: bool,
@@ -58,26 +62,35 @@ pub(super) fn sip(document: &Document, faults: &mut Faults<'_>) -> Option<Sip> {
         return None;
     }
     let listen = address(entry, "listen")?;
-    let place = entry.place("listen");
-    if listen.ip().is_unspecified() {
-        let suggestion = "write the address of the interface towards the phones".to_owned();
-        faults.fault(&place, "phones are told this address, and nobody can call it", Some(suggestion));
-    } else if listen.is_ipv4() != media_address(document).is_ipv4() || media_address(document).is_unspecified() {
-        let message = "phones are told `media_address` of [server] for their speech, and it does not fit `listen`";
-        faults.fault(&place, message, Some(format!("write media_address = \"{}\"", listen.ip())));
-    }
-    if !listen.ip().is_loopback() && !entry.switch("accept_open_network") {
-        let message = "calls outside this host can be heard and forged by anyone on their path";
-        let suggestion = "add: accept_open_network = true, if that network is yours alone";
-        faults.fault(&place, message, Some(suggestion.into()));
+    check_address(document, "listen", listen, faults);
+    let more = |key| entry.is_written(key).then(|| address(entry, key)).flatten();
+    let listen_tcp = more("listen_tcp").inspect(|tcp| check_address(document, "listen_tcp", *tcp, faults));
+    let listen_tls = more("listen_tls").inspect(|tls| check_address(document, "listen_tls", *tls, faults));
+    let certificate = tls(entry, faults);
+    if listen_tls.is_some() != certificate.is_some() {
+        let (written, missing) =
+            if listen_tls.is_some() { ("listen_tls", "tls_certificate") } else { ("tls_certificate", "listen_tls") };
+        let suggestion = entry.section.key(missing).map(|key| format!("add: {missing} = {}", key.example()));
+        faults.fault(&entry.place(written), format!("`{written}` needs `{missing}`"), suggestion);
     }
     let codecs = entry.texts("codecs").iter().filter_map(|(name, _)| word(name)).collect();
     let digests = entry.texts("digests");
     let has = |name: &str| digests.iter().any(|(digest, _)| *digest == name);
     let realm = entry.text("realm")?.into();
     let keys_in_clear = entry.switch("keys_in_clear");
-    check_keys(document, keys_in_clear, faults);
-    Some(Sip { listen, realm, sha256: has("sha-256"), md5: has("md5"), codecs, keys_in_clear, accounts })
+    check_keys(document, keys_in_clear || listen_tls.is_some(), faults);
+    let listen_tls = listen_tls.zip(certificate);
+    Some(Sip {
+        listen,
+        listen_tcp,
+        listen_tls,
+        realm,
+        sha256: has("sha-256"),
+        md5: has("md5"),
+        codecs,
+        keys_in_clear,
+        accounts,
+    })
 }
 
 /// Every phone, as dispatch knows it.
@@ -181,11 +194,32 @@ fn secret(entry: &Entry, faults: &mut Faults<'_>) -> Option<SecretSource> {
         .or_else(|| entry.text("credential").map(|name| SecretSource::Credential(name.into())))
 }
 
+/// Phones are told it, and their calls can be heard beyond this host.
+fn check_address(document: &Document, key: &'static str, listen: SocketAddr, faults: &mut Faults<'_>) {
+    let entry = document.one(&SIP);
+    let place = entry.place(key);
+    if listen.ip().is_unspecified() {
+        let suggestion = "write the address of the interface towards the phones".to_owned();
+        faults.fault(&place, "phones are told this address, and nobody can call it", Some(suggestion));
+    } else if listen.is_ipv4() != media_address(document).is_ipv4() || media_address(document).is_unspecified() {
+        let message =
+            format!("phones are told `media_address` of [server] for their speech, and it does not fit `{key}`");
+        faults.fault(&place, message, Some(format!("write media_address = \"{}\"", listen.ip())));
+    }
+    let all_encrypt = || document.all(&PHONE).iter().all(|phone| phone.text("srtp") == Some("required"));
+    let is_kept = key == "listen_tls" && all_encrypt();
+    if !listen.ip().is_loopback() && !is_kept && !entry.switch("accept_open_network") {
+        let message = "calls outside this host can be heard and forged by anyone on their path";
+        let suggestion = "add: accept_open_network = true, if that network is yours alone";
+        faults.fault(&place, message, Some(suggestion.into()));
+    }
+}
+
 /// A phone that must encrypt and whose keys have no way to it.
-fn check_keys(document: &Document, keys_in_clear: bool, faults: &mut Faults<'_>) {
+fn check_keys(document: &Document, keys_may_cross: bool, faults: &mut Faults<'_>) {
     for entry in document.all(&PHONE) {
-        if entry.text("srtp") == Some("required") && !keys_in_clear {
-            let suggestion = "add to [sip]: keys_in_clear = true, or let srtp be optional".to_owned();
+        if entry.text("srtp") == Some("required") && !keys_may_cross {
+            let suggestion = "add listen_tls to [sip], or keys_in_clear = true, or let srtp be optional".to_owned();
             let message =
                 "its calls must be encrypted, and no signalling here may carry their keys: all would be refused";
             faults.warn(&entry.place("srtp"), message, Some(suggestion));

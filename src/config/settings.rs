@@ -195,7 +195,7 @@ fn ports(server: &Entry) -> Option<(u16, u16)> {
     Some((first.parse().ok()?, last.parse().ok()?))
 }
 
-fn tls(server: &Entry, faults: &mut Faults<'_>) -> Option<Tls> {
+pub(super) fn tls(server: &Entry, faults: &mut Faults<'_>) -> Option<Tls> {
     let keys = ["tls_certificate", "tls_key"];
     for (written, missing) in [(keys[0], keys[1]), (keys[1], keys[0])] {
         if server.is_written(written) && !server.is_written(missing) {

@@ -14,3 +14,4 @@ pub mod media;
 pub mod secret;
 pub mod sip;
 pub mod store;
+pub mod tls;

@@ -1,14 +1,20 @@
-//! The world around the exchange: one UDP socket, a clock, sockets for calls, the door to control. It decides nothing.
+//! The world around the exchange: a UDP socket, connections, a clock, sockets for calls, the door to control. It decides
+//! nothing.
 //!
 //! If the exchange panics its calls are ended and a new one takes over the same socket: phones register anew, media and
 //! control notice no more than that. Owned by the daemon through [`Telephony`].
 
+mod connection;
+mod streams;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
@@ -20,17 +26,25 @@ use crate::domain::port::PeerRule;
 use crate::io::clock;
 use crate::io::control_link::{ControlLink, PhoneSaid};
 use crate::io::gateway_socket::{GatewaySockets, above};
-use crate::io::secret;
+use crate::io::{secret, tls};
 use crate::sip::call::CallNumber;
 use crate::sip::digest::{Algorithm, DigestSecret};
 use crate::sip::exchange::{Act, Counters, Exchange, Place, Setting};
+use crate::sip::flow::Flow;
 use crate::sip::gate::MESSAGE_BYTES_MAX;
 use crate::sip::offer::{LocalMedia, Protection};
+use crate::sip::stream::StreamEnd;
+use crate::sip::transaction::Datagram;
 use crate::wire::srtp::Shield;
+use connection::Said;
+use streams::{Event, Listener, Streams};
 
-/// The socket of `[sip]`, not yet listened to.
+/// The sockets of `[sip]`, not yet listened to.
 #[derive(Debug)]
-pub struct Bound(std::net::UdpSocket);
+pub struct Bound {
+    datagrams: std::net::UdpSocket,
+    connections: Vec<(std::net::TcpListener, Option<Arc<rustls::ServerConfig>>)>,
+}
 
 /// Takes the configured address, before anything durable is done. `None`: no telephony.
 ///
@@ -38,10 +52,30 @@ pub struct Bound(std::net::UdpSocket);
 /// In words, if it is taken or not ours.
 pub fn bind(settings: &Settings) -> Result<Option<Bound>, String> {
     let Some(sip) = &settings.sip else { return Ok(None) };
-    let fault = |fault: std::io::Error| format!("[sip] cannot listen on {}: {fault}", sip.listen);
-    let socket = std::net::UdpSocket::bind(sip.listen).map_err(fault)?;
-    socket.set_nonblocking(true).map_err(fault)?;
-    Ok(Some(Bound(socket)))
+    let fault = |at: SocketAddr| move |fault: std::io::Error| format!("[sip] cannot listen on {at}: {fault}");
+    let datagrams = std::net::UdpSocket::bind(sip.listen).map_err(fault(sip.listen))?;
+    datagrams.set_nonblocking(true).map_err(fault(sip.listen))?;
+    let tls = sip.listen_tls.as_ref().map(|(at, tls)| Ok((*at, Some(Arc::new(tls::load(tls)?)))));
+    let tls = tls.transpose().map_err(|why: String| format!("[sip] {why}"))?;
+    let mut connections = Vec::new();
+    for (at, tls) in sip.listen_tcp.map(|at| (at, None)).into_iter().chain(tls) {
+        let socket = listen(at).map_err(fault(at))?;
+        connections.push((socket, tls));
+    }
+    Ok(Some(Bound { datagrams, connections }))
+}
+
+/// A daemon that starts again finds its address free, whatever of its former connections lingers.
+fn listen(at: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&at.into())?;
+    socket.listen(CONNECTIONS_WAITING)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// Telephony in operation.
@@ -68,14 +102,21 @@ impl Telephony {
 /// In words, if the system gives no randomness or takes the socket back.
 pub fn serve(bound: Bound, settings: &Settings, link: ControlLink) -> Result<Telephony, String> {
     let Some(sip) = &settings.sip else { return Err("there is no [sip]".to_owned()) };
-    let here = bound.0.local_addr().map_err(|fault| fault.to_string())?;
-    let socket = UdpSocket::from_std(bound.0).map_err(|fault| fault.to_string())?;
+    let words = |fault: std::io::Error| fault.to_string();
+    let here = bound.datagrams.local_addr().map_err(words)?;
+    let socket = UdpSocket::from_std(bound.datagrams).map_err(words)?;
+    let listeners = bound.connections.into_iter().map(|(socket, tls)| {
+        socket.set_nonblocking(true)?;
+        Ok(Listener { socket: TcpListener::from_std(socket)?, tls })
+    });
+    let streams = Streams::new(listeners.collect::<std::io::Result<_>>().map_err(words)?);
     let setting = setting(sip, here)?;
     let (stop, stopping) = watch::channel(false);
     let (counted, counters) = watch::channel(Counters::default());
     tracing::info!(%here, phones = setting.places.len(), "phones can register");
     let ports = Ports { address: settings.media_address, range: settings.media_ports, open: BTreeMap::new() };
-    let task = Task { exchange: Exchange::new(setting.clone()), setting, socket, ports, link, counted };
+    let exchange = Exchange::new(setting.clone());
+    let task = Task { exchange, setting, socket, streams, ports, link, counted, beats: 0, lost: Vec::new() };
     Ok(Telephony { stop, task: tokio::spawn(task.run(stopping)), counters })
 }
 
@@ -140,9 +181,13 @@ struct Task {
     exchange: Exchange,
     setting: Setting,
     socket: UdpSocket,
+    streams: Streams,
     ports: Ports,
     link: ControlLink,
     counted: watch::Sender<Counters>,
+    beats: u64,
+    /// Connections found to be gone, and not told of yet.
+    lost: Vec<(Flow, StreamEnd)>,
 }
 
 impl Task {
@@ -152,15 +197,20 @@ impl Task {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let mut seen = self.link.seen.clone();
         loop {
+            // In any order: whoever floods one way in does not close the others.
             tokio::select! {
-                biased;
                 _ = stopping.changed() => return self.end().await,
                 _ = beat.tick() => {
                     self.act(|exchange, _, acts| exchange.tick(clock::mono(), acts)).await;
+                    self.beats += 1;
+                    if self.beats.is_multiple_of(BEATS_PER_SWEEP) {
+                        self.sweep().await;
+                    }
                     self.counted.send_replace(self.exchange.counters().clone());
                 }
                 // A phone that was taken out of the configuration is hung up on.
                 Ok(()) = seen.changed() => self.follow_configuration(&mut seen).await,
+                event = self.streams.event() => self.take_event(event).await,
                 received = self.socket.recv_from(&mut room) => match received {
                     Ok((length, source)) => {
                         let bytes = &room[..length];
@@ -191,15 +241,62 @@ impl Task {
         }
         for act in acts {
             match act {
-                Act::Send(datagram) => {
-                    // What the system refuses is lost like any datagram: whoever needs it asks again.
-                    let _ = self.socket.try_send_to(&datagram.bytes, datagram.to);
-                }
+                Act::Send(datagram) => self.send(datagram),
                 Act::Tell { phone, sign, begins, protection } => {
                     self.tell(phone, sign, begins, protection.as_ref()).await;
                 }
                 Act::Close(call) => drop(self.ports.open.remove(&call)),
             }
+        }
+    }
+
+    fn send(&mut self, Datagram { to, bytes }: Datagram) {
+        if !to.transport.is_reliable() {
+            // What the system refuses is lost like any datagram: whoever needs it asks again.
+            let _ = self.socket.try_send_to(&bytes, to.remote);
+        } else if let Err(why) = self.streams.send(&to, bytes) {
+            self.lost.push((to, why));
+        }
+    }
+
+    async fn take_event(&mut self, event: Event) {
+        match event {
+            Event::Asked(at, Ok((stream, remote))) => match self.streams.admit(at, stream, remote) {
+                Ok(()) => self.exchange.connected(),
+                Err(why) => self.exchange.not_connected(why),
+            },
+            Event::Asked(_, Err(fault)) => {
+                tracing::warn!(%fault, "SIP takes no connections");
+                tokio::time::sleep(BEAT).await;
+            }
+            Event::Heard(heard) => match self.streams.take(heard) {
+                Some((flow, Said::Message(bytes))) => {
+                    self.act(|exchange, ports, acts| {
+                        exchange.hear(&bytes, flow, clock::mono(), &mut |call| ports.open(call), acts);
+                    })
+                    .await;
+                }
+                Some((flow, Said::Ping)) => self.exchange.pinged(&flow, clock::mono()),
+                Some((flow, Said::Ended(why))) => {
+                    self.act(|exchange, _, acts| exchange.lost(&flow, why, clock::mono(), acts)).await;
+                }
+                None => {}
+            },
+        }
+        self.tell_lost().await;
+    }
+
+    /// Connections that turned out to be gone while something was sent.
+    async fn tell_lost(&mut self) {
+        while let Some((flow, why)) = self.lost.pop() {
+            self.act(|exchange, _, acts| exchange.lost(&flow, why, clock::mono(), acts)).await;
+        }
+    }
+
+    async fn sweep(&mut self) {
+        self.tell_lost().await;
+        for flow in self.streams.sweep(&self.exchange.needed_flows()) {
+            self.act(|exchange, _, acts| exchange.lost(&flow, StreamEnd::Idle, clock::mono(), acts)).await;
         }
     }
 
@@ -223,10 +320,7 @@ impl Task {
         let _ = self.link.phones.send(PhoneSaid { phone, sign, sockets, shield }).await;
     }
 
-    async fn follow_configuration(
-        &mut self,
-        seen: &mut watch::Receiver<std::sync::Arc<crate::io::control_link::Seen>>,
-    ) {
+    async fn follow_configuration(&mut self, seen: &mut watch::Receiver<Arc<crate::io::control_link::Seen>>) {
         let gone: Vec<GatewayId> = {
             let seen = seen.borrow_and_update();
             let known = &seen.state.configuration.gateways;
@@ -239,6 +333,7 @@ impl Task {
 
     async fn end(mut self) {
         self.act(|exchange, _, acts| exchange.hang_up(None, clock::mono(), acts)).await;
+        self.streams.close().await;
     }
 }
 
@@ -255,3 +350,7 @@ fn named(sign: &PhoneSign) -> &'static str {
 
 /// How often the exchange looks at the time.
 const BEAT: Duration = Duration::from_millis(100);
+/// Connections that nobody needs are looked for about once a second.
+const BEATS_PER_SWEEP: u64 = 10;
+/// Connections that the kernel keeps until they are taken.
+const CONNECTIONS_WAITING: i32 = 256;

@@ -13,10 +13,11 @@
 use std::net::IpAddr;
 
 use super::dialog::{Dialog, INTERVAL_MIN_S, Session};
+use super::flow::Flow;
 use super::message::Message;
 use super::offer::{AgreedMedia, LocalMedia, MediaRules, Negotiation, Protection, SdpText, Secrets};
 use super::sdp::Direction;
-use super::transaction::{ClientId, ServerKey};
+use super::transaction::{ClientId, LIFE_MS, ServerKey};
 use crate::domain::call::CallMedia;
 use crate::domain::id::GatewayId;
 use crate::domain::port::{Network, PeerRule};
@@ -38,6 +39,8 @@ pub struct Call {
     is_late: bool,
     session: Option<Session>,
     heard: MonoTime,
+    /// Since when nothing of ours reaches it: the connection is gone that it came over.
+    adrift: Option<MonoTime>,
     /// What was asked, and when.
     asked: Option<(ClientId, Asked, MonoTime)>,
 }
@@ -137,6 +140,7 @@ impl Call {
             is_late: false,
             session,
             heard: now,
+            adrift: None,
             asked: None,
         };
         let (reply, outcome) = call.offered(invite, rules, secrets);
@@ -151,13 +155,24 @@ impl Call {
         session: Option<Session>,
         now: MonoTime,
     ) -> Self {
-        Self { phone, number, dialog, media, invite: None, is_late: false, session, heard: now, asked: None }
+        Self {
+            phone,
+            number,
+            dialog,
+            media,
+            invite: None,
+            is_late: false,
+            session,
+            heard: now,
+            adrift: None,
+            asked: None,
+        }
     }
 
     /// Its media and under which keys, if it is agreed on.
     pub fn agreed_media(&self) -> Option<(CallMedia, Option<Protection>)> {
         let agreed = self.media.agreed()?;
-        Some((media_of(agreed, self.dialog.flow.ip()), agreed.protection.clone()))
+        Some((media_of(agreed, &self.dialog.flow), agreed.protection.clone()))
     }
 
     /// A request in the dialog other than ACK, not overtaken. `key` is its transaction's.
@@ -168,7 +183,7 @@ impl Call {
         (rules, secrets): (&MediaRules, &Secrets),
         now: MonoTime,
     ) -> (Reply, Outcome) {
-        self.heard = now;
+        (self.heard, self.adrift) = (now, None);
         match request.method().unwrap_or_default() {
             method @ ("INVITE" | "UPDATE") => {
                 let session = match Session::agree(request, now) {
@@ -214,7 +229,7 @@ impl Call {
             return Some((key, Outcome::Stays));
         }
         let outcome = match self.media.answered(&ack.body) {
-            Ok(agreed) => of_agreed(agreed, self.dialog.flow.ip()),
+            Ok(agreed) => of_agreed(agreed, &self.dialog.flow),
             Err(_) => Outcome::Over(CallEnd::Unacknowledged),
         };
         Some((key, outcome))
@@ -223,7 +238,7 @@ impl Call {
     /// What must be asked now, if anything: that it is there, or that its session goes on.
     pub fn is_due(&self, now: MonoTime) -> Option<Asked> {
         // Before its ACK the repetitions of our answer ask.
-        if self.asked.is_some() || self.invite.is_some() {
+        if self.asked.is_some() || self.invite.is_some() || self.adrift.is_some() {
             return None;
         }
         if self.session.as_ref().is_some_and(|session| session.is_due(now)) {
@@ -262,6 +277,25 @@ impl Call {
         Outcome::Stays
     }
 
+    /// Its connection is gone: whoever comes back over another has not lost the call.
+    pub fn lost(&mut self, now: MonoTime) {
+        self.adrift.get_or_insert(now);
+        self.asked = None;
+    }
+
+    /// It can be reached again, over this flow.
+    pub fn found(&mut self, flow: Flow, now: MonoTime) {
+        if self.adrift.take().is_some() {
+            self.dialog.flow = flow;
+            self.heard = now;
+        }
+    }
+
+    /// Whether it was adrift for so long that nobody comes back.
+    pub fn is_gone(&self, now: MonoTime) -> bool {
+        self.adrift.is_some_and(|since| now.ms_since(since) >= LIFE_MS)
+    }
+
     /// Whether its session has run out.
     pub fn is_over(&self, now: MonoTime) -> bool {
         self.session.as_ref().is_some_and(|session| session.is_over(now))
@@ -284,12 +318,12 @@ impl Call {
 
     /// Answers the offer of an INVITE or UPDATE, or makes one where there is none.
     fn offered(&mut self, request: &Message, rules: &MediaRules, secrets: &Secrets) -> (Reply, Outcome) {
-        let flow = self.dialog.flow.ip();
+        let flow = self.dialog.flow;
         let settled = if request.body.is_empty() {
             self.media.offer(Direction::SendRecv, rules, secrets).map(|text| (text, None))
         } else {
             let answered = self.media.answer(&request.body, Direction::SendRecv, rules, secrets);
-            answered.map(|(text, agreed)| (text, Some(of_agreed(agreed, flow))))
+            answered.map(|(text, agreed)| (text, Some(of_agreed(agreed, &flow))))
         };
         match settled {
             Ok((text, agreed)) => {
@@ -313,12 +347,13 @@ fn too_small() -> Reply {
     Reply::of(422).with("Min-SE", INTERVAL_MIN_S.to_string())
 }
 
-fn of_agreed(agreed: &AgreedMedia, flow: IpAddr) -> Outcome {
+fn of_agreed(agreed: &AgreedMedia, flow: &Flow) -> Outcome {
     Outcome::Media(media_of(agreed, flow), agreed.protection.clone())
 }
 
 /// What the port of a phone is, of what was agreed with one whose messages come from there.
-fn media_of(agreed: &AgreedMedia, flow: IpAddr) -> CallMedia {
+fn media_of(agreed: &AgreedMedia, flow: &Flow) -> CallMedia {
+    let (carrier, flow) = (flow.transport, flow.remote.ip());
     let only = |ip: IpAddr| ip.to_canonical().to_string().parse::<Network>().ok();
     let peer = match agreed.peer {
         Some(peer) if peer.ip() == flow => PeerRule::Static(peer),
@@ -333,8 +368,7 @@ fn media_of(agreed: &AgreedMedia, flow: IpAddr) -> CallMedia {
         events: agreed.events.first().map(|event| event.number),
         hears: agreed.direction.sends(),
         talks: agreed.direction.receives(),
-        // What carries the keys is UDP.
-        path: agreed.path_class(false),
+        path: agreed.path_class(carrier.is_secret()),
     }
 }
 

@@ -1,8 +1,7 @@
 //! A dialog (RFC 3261 section 12): whose request belongs to it, and how ours are addressed.
 //! Session timers (RFC 4028) beside it. Not the call: what its media is and who ends it, [`super::call`] says.
 
-use std::net::SocketAddr;
-
+use super::flow::Flow;
 use super::gate::is_request_uri;
 use super::message::{Message, Writer, parameter, uri_of};
 use crate::domain::time::MonoTime;
@@ -24,12 +23,12 @@ pub struct Dialog {
     /// None while it has asked nothing.
     remote_cseq: Option<u32>,
     /// Whence its last request came: through a NAT there is no other way back.
-    pub flow: SocketAddr,
+    pub flow: Flow,
 }
 
 impl Dialog {
     /// Of an INVITE that will be answered with this tag; `None` if it lacks what a dialog needs.
-    pub fn of(invite: &Message, tag: &str, flow: SocketAddr) -> Option<Self> {
+    pub fn of(invite: &Message, tag: &str, flow: Flow) -> Option<Self> {
         let (from, to) = (invite.value("from")?, invite.value("to")?);
         Some(Self {
             call_id: invite.value("call-id")?.to_owned(),
@@ -47,7 +46,7 @@ impl Dialog {
     }
 
     /// Of an answer to an INVITE of ours (section 12.1.2); `None` if it lacks what a dialog needs.
-    pub fn of_answer(invite: &Message, answer: &Message, flow: SocketAddr) -> Option<Self> {
+    pub fn of_answer(invite: &Message, answer: &Message, flow: Flow) -> Option<Self> {
         let (from, to) = (invite.value("from")?, answer.value("to")?);
         Some(Self {
             call_id: invite.value("call-id")?.to_owned(),
@@ -80,7 +79,7 @@ impl Dialog {
     }
 
     /// Takes a request in order: false if it was overtaken (section 12.2.2).
-    pub fn take(&mut self, request: &Message, flow: SocketAddr) -> bool {
+    pub fn take(&mut self, request: &Message, flow: Flow) -> bool {
         let is_next = |cseq: &u32| self.remote_cseq.is_none_or(|last| *cseq > last);
         let Some(cseq) = request.cseq().filter(is_next) else { return false };
         self.remote_cseq = Some(cseq);
@@ -93,26 +92,24 @@ impl Dialog {
     }
 
     /// A request of ours, numbered and routed (section 12.2.1.1).
-    pub fn request(&mut self, method: &str, here: SocketAddr, branch: &str) -> Writer {
+    pub fn request(&mut self, method: &str, branch: &str) -> Writer {
         self.local_cseq += 1;
-        self.write(method, here, branch)
+        self.write(method, branch)
     }
 
     /// The ACK of the answer that made this dialog: it bears the number of its INVITE (section 13.2.2.4).
-    pub fn acknowledgement(&self, here: SocketAddr, branch: &str) -> Writer {
-        self.write("ACK", here, branch)
+    pub fn acknowledgement(&self, branch: &str) -> Writer {
+        self.write("ACK", branch)
     }
 
-    fn write(&self, method: &str, here: SocketAddr, branch: &str) -> Writer {
+    fn write(&self, method: &str, branch: &str) -> Writer {
         let is_strict = |first: &&String| parameter_of_uri(first, "lr").is_none() && is_request_uri(uri_of(first));
         let strict = self.routes.first().filter(is_strict);
         let (uri, routes) = match strict {
             Some(first) => (uri_of(first).to_owned(), [&self.routes[1..], &[format!("<{}>", self.target)]].concat()),
             None => (self.target.clone(), self.routes.clone()),
         };
-        let mut text = Writer::request(method, &uri)
-            .line("Via", &format!("SIP/2.0/UDP {here};branch={branch};rport"))
-            .line("Max-Forwards", "70");
+        let mut text = Writer::request(method, &uri).line("Via", &self.flow.via(branch)).line("Max-Forwards", "70");
         for route in &routes {
             text = text.line("Route", route);
         }
@@ -252,26 +249,29 @@ mod tests {
         assert!(!session.is_due(at(89)) && !session.is_over(at(104)) && session.is_over(at(105)));
     }
 
+    fn from(ip: [u8; 4], port: u16) -> Flow {
+        Flow::datagrams(([192, 0, 2, 1], 5060).into(), (ip, port).into())
+    }
+
     #[test]
     fn requests_follow_the_route_and_bear_the_dialogs_names() {
-        let here = ([192, 0, 2, 1], 5060).into();
-        let there = ([192, 0, 2, 9], 5070).into();
+        let there = from([192, 0, 2, 9], 5070);
         let routed = invite("Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\n");
         let mut dialog = Dialog::of(&routed, "t1", there).unwrap();
-        let bye = Message::read(&dialog.request("BYE", here, "z9hG4bKq").bytes()).unwrap();
+        let bye = Message::read(&dialog.request("BYE", "z9hG4bKq").bytes()).unwrap();
         assert_eq!(bye.list("route"), ["<sip:p1;lr>", "<sip:p2;lr>"]);
         let super::super::message::Start::Request { uri, .. } = &bye.start else { panic!("a request") };
         assert_eq!(uri, "sip:1001@192.0.2.9:5070");
         assert_eq!((bye.value("from"), bye.value("to")), (Some("<sip:a@b>;tag=t1"), Some("<sip:1001@h>;tag=f")));
         let mut strict = Dialog::of(&invite("Record-Route: <sip:p1>, <sip:p2>\r\n"), "t1", there).unwrap();
-        let bye = Message::read(&strict.request("BYE", here, "z9hG4bKq").bytes()).unwrap();
+        let bye = Message::read(&strict.request("BYE", "z9hG4bKq").bytes()).unwrap();
         assert_eq!(bye.list("route"), ["<sip:p2>", "<sip:1001@192.0.2.9:5070>"]);
         assert!(matches!(&bye.start, super::super::message::Start::Request { uri, .. } if uri == "sip:p1"));
     }
 
     #[test]
     fn a_contact_that_no_request_can_be_sent_to_makes_no_dialog_and_moves_none() {
-        let there = ([192, 0, 2, 9], 5070).into();
+        let there = from([192, 0, 2, 9], 5070);
         for bad in ["sip:1001@19\".0.2.9", "sip:1001@192.0.2.9:0", "sip:1001@192.0.2.9?Subject=x", "mailto:a@b"] {
             let invite = |uri: &str, cseq: u32| {
                 let text = format!(
@@ -289,9 +289,9 @@ mod tests {
 
     #[test]
     fn an_overtaken_request_moves_nothing() {
-        let mut dialog = Dialog::of(&invite(""), "t1", ([192, 0, 2, 9], 5070).into()).unwrap();
-        assert!(!dialog.take(&invite(""), ([198, 51, 100, 1], 1).into()));
-        assert_eq!(dialog.flow, ([192, 0, 2, 9], 5070).into());
+        let mut dialog = Dialog::of(&invite(""), "t1", from([192, 0, 2, 9], 5070)).unwrap();
+        assert!(!dialog.take(&invite(""), from([198, 51, 100, 1], 1)));
+        assert_eq!(dialog.flow, from([192, 0, 2, 9], 5070));
         assert!(dialog.is_from_peer(&invite("")));
     }
 }

@@ -10,6 +10,7 @@
 //! Whoever has not shown who it is costs one look and one answer that is hardly longer than the question.
 
 mod answer;
+mod connected;
 mod enrol;
 mod protect;
 
@@ -20,12 +21,14 @@ use zeroize::Zeroizing;
 
 use super::call::{Asked, Call, CallEnd, CallNumber, Outcome, Reply};
 use super::digest::{Algorithm, Challenger, DigestSecret};
+use super::flow::Flow;
 use super::gate::{self, GateFault, Passage};
 use super::guard::Guard;
 use super::message::{Message, Start};
 use super::names::Names;
 use super::offer::{LocalMedia, MediaRules, Protection};
-use super::registrar::{Flow, Registrar, RegistrarLimits, Transport};
+use super::registrar::{Registrar, RegistrarLimits};
+use super::stream::StreamEnd;
 use super::transaction::{Arrived, ClientId, Datagram, ServerKey, TimedOut, Transactions};
 use crate::domain::audio::{Codec, Format};
 use crate::domain::call::PhoneSign;
@@ -48,7 +51,7 @@ pub struct Place {
 /// What an exchange is made of.
 #[derive(Clone)]
 pub struct Setting {
-    /// Where it is reached.
+    /// Where it is reached by datagrams.
     pub here: SocketAddr,
     pub realm: String,
     /// How phones may prove who they are.
@@ -106,6 +109,9 @@ pub struct Counters {
     /// Of them, with keys for their media.
     pub calls_encrypted: u64,
     pub calls_ended: BTreeMap<CallEnd, u64>,
+    /// Connections that were taken, and how they ended or why they were not.
+    pub streams_begun: u64,
+    pub streams_ended: BTreeMap<StreamEnd, u64>,
 }
 
 /// The whole of SIP.
@@ -130,7 +136,7 @@ pub struct Exchange {
 
 /// Where a request came from and what its transaction is.
 struct Came {
-    source: SocketAddr,
+    flow: Flow,
     key: ServerKey,
     /// What provoked whatever is answered (bytes).
     length: usize,
@@ -174,8 +180,13 @@ impl Exchange {
         open: OpenMedia<'_>,
         acts: &mut Vec<Act>,
     ) {
+        self.hear(bytes, Flow::datagrams(self.here, source), now, open, acts);
+    }
+
+    /// A datagram, or a whole message of a connection, came.
+    pub fn hear(&mut self, bytes: &[u8], flow: Flow, now: MonoTime, open: OpenMedia<'_>, acts: &mut Vec<Act>) {
         self.counters.datagrams += 1;
-        let flow = Flow { transport: Transport::Udp, remote: source, local: self.here };
+        let source = flow.remote;
         let is_known = self.registrar.knows(&flow);
         if !self.guard.admits(source.ip(), is_known, now) {
             self.counters.over_rate += 1;
@@ -185,13 +196,13 @@ impl Exchange {
             Passage::KeepAlive => self.registrar.heard(&flow, now),
             Passage::Refuse(fault, answer) => {
                 *self.counters.gate.entry(fault).or_default() += 1;
-                acts.push(Act::Send(Datagram { to: source, bytes: answer }));
+                acts.push(Act::Send(Datagram { to: flow, bytes: answer }));
             }
             Passage::Drop(fault) => *self.counters.gate.entry(fault).or_default() += 1,
             Passage::Pass(length) => {
                 self.registrar.heard(&flow, now);
                 if let Some(message) = Message::read(&bytes[..length]) {
-                    self.take(&message, source, length, now, open, acts);
+                    self.take(&message, flow, length, now, open, acts);
                 }
             }
         }
@@ -215,6 +226,7 @@ impl Exchange {
         }
         let over: Vec<CallNumber> = self.calls.values().filter(|c| c.is_over(now)).map(|c| c.number).collect();
         over.into_iter().for_each(|number| self.end(number, CallEnd::Expired, now, acts));
+        self.end_adrift(now, acts);
         let due = self.calls.values().filter_map(|call| Some((call.number, call.is_due(now)?)));
         for (number, what) in due.collect::<Vec<_>>() {
             self.ask(number, what, now, acts);
@@ -244,14 +256,14 @@ impl Exchange {
     fn take(
         &mut self,
         message: &Message,
-        source: SocketAddr,
+        flow: Flow,
         length: usize,
         now: MonoTime,
         open: OpenMedia<'_>,
         acts: &mut Vec<Act>,
     ) {
         let mut out = Vec::new();
-        let arrived = self.transactions.arrived(message, source, &mut out);
+        let arrived = self.transactions.arrived(message, &flow, &mut out);
         send(out, acts);
         match arrived {
             Arrived::Again | Arrived::Acknowledged | Arrived::Nothing => {}
@@ -260,8 +272,8 @@ impl Exchange {
                 self.take_answer(id, Some(status), now, acts);
             }
             Arrived::New => {
-                let Some(key) = ServerKey::of(message, source) else { return };
-                self.take_request(message, Came { source, key, length }, now, open, acts);
+                let Some(key) = ServerKey::of(message, flow.remote) else { return };
+                self.take_request(message, Came { flow, key, length }, now, open, acts);
             }
         }
     }
@@ -269,13 +281,13 @@ impl Exchange {
     fn take_request(&mut self, request: &Message, came: Came, now: MonoTime, open: OpenMedia<'_>, acts: &mut Vec<Act>) {
         let method = request.method().unwrap_or_default();
         let tag = request.value("to").and_then(|to| super::message::parameter(to, "tag"));
-        let call = tag.and_then(|tag| self.find(tag, request));
+        let call = tag.and_then(|tag| self.find(tag, request, &came.flow));
         if method == "ACK" {
             return call.into_iter().for_each(|number| self.take_ack(number, request, now, acts));
         }
         if method == "CANCEL" {
             // Every INVITE has been answered by the time its CANCEL comes: nothing is left to be stopped.
-            let invite = ServerKey::of_cancelled(request, came.source);
+            let invite = ServerKey::of_cancelled(request, came.flow.remote);
             let status = if invite.is_some_and(|key| self.transactions.knows(&key)) { 200 } else { 481 };
             return self.answer_stateless(request, &came, &Reply::of(status), acts);
         }
@@ -309,9 +321,9 @@ impl Exchange {
         acts: &mut Vec<Act>,
     ) {
         let secrets = self.names.secrets();
-        let Some(rules) = self.calls.get(&number).map(|call| self.rules_of(&call.phone)) else { return };
+        let Some(rules) = self.calls.get(&number).map(|call| self.rules_of(&call.phone, &came.flow)) else { return };
         let Some(call) = self.calls.get_mut(&number) else { return };
-        if !call.dialog.take(request, came.source) {
+        if !call.dialog.take(request, came.flow) {
             return self.answer_stateless(request, came, &Reply::of(500), acts);
         }
         let before = call.invite.clone();
@@ -364,21 +376,20 @@ impl Exchange {
         }
         if why.needs_bye() {
             let (id, branch) = self.names.branch();
-            let bytes = call.dialog.request("BYE", self.here, &branch).bytes();
+            let bytes = call.dialog.request("BYE", &branch).bytes();
             self.request(id, branch, Datagram { to: call.dialog.flow, bytes }, now, acts);
         }
     }
 
     fn ask(&mut self, number: CallNumber, what: Asked, now: MonoTime, acts: &mut Vec<Act>) {
         let (id, branch) = self.names.branch();
-        let contact = self.contact();
         let Some(call) = self.calls.get_mut(&number) else { return };
         call.asks(id, what, now);
         let to = call.dialog.flow;
         let text = match what {
-            Asked::Options => call.dialog.request("OPTIONS", self.here, &branch),
+            Asked::Options => call.dialog.request("OPTIONS", &branch),
             Asked::Update => {
-                let text = call.dialog.request("UPDATE", self.here, &branch).line("Contact", &contact);
+                let text = call.dialog.request("UPDATE", &branch).line("Contact", &to.contact());
                 match call.session() {
                     Some(session) => session.write_refresh(text),
                     None => text,
@@ -401,10 +412,12 @@ impl Exchange {
         self.carry_out(number, outcome, None, now, acts);
     }
 
-    fn find(&self, tag: &str, request: &Message) -> Option<CallNumber> {
+    /// Whoever began over a way that nobody reads goes on over such a one.
+    fn find(&self, tag: &str, request: &Message, flow: &Flow) -> Option<CallNumber> {
         let call = self.calls.get(self.call_by_tag.get(tag)?)?;
         let is_its = request.value("call-id") == Some(&call.dialog.call_id) && call.dialog.is_from_peer(request);
-        is_its.then_some(call.number)
+        let is_kept = flow.transport.is_secret() || !call.dialog.flow.transport.is_secret();
+        (is_its && is_kept).then_some(call.number)
     }
 
     /// What a request requires and we do not have.
@@ -412,10 +425,6 @@ impl Exchange {
         let unknown: Vec<&str> =
             request.list("require").into_iter().filter(|option| !option.eq_ignore_ascii_case("timer")).collect();
         (!unknown.is_empty()).then(|| unknown.join(", "))
-    }
-
-    fn contact(&self) -> String {
-        format!("<sip:{}>", self.here)
     }
 }
 

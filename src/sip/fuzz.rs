@@ -16,6 +16,7 @@ use super::message::{Message, parameter};
 use super::offer::{LocalMedia, MediaRules, Negotiation, SECRETS_BYTES, Secrets};
 use super::sdes::CryptoLine;
 use super::sdp::{Description, Direction, LINES_MAX};
+use super::stream::{Inbox, Piece, Unframed};
 use crate::domain::audio::{Codec, Format};
 use crate::domain::configuration::MediaSecurity;
 use crate::domain::id::GatewayId;
@@ -115,6 +116,34 @@ pub fn gate(bytes: &[u8]) -> bool {
     }
 }
 
+/// However a stream is cut, the same messages come out of it until the same end, each of them whole, and nothing is kept
+/// beyond the longest. Says whether any came.
+pub fn stream(bytes: &[u8]) -> bool {
+    let whole = messages_of(bytes, bytes.len().max(1));
+    for size in [1, 7, 1000] {
+        assert_eq!(messages_of(bytes, size), whole, "in pieces of {size}");
+    }
+    let all: usize = whole.0.iter().map(Vec::len).sum();
+    assert!(all <= bytes.len() && whole.0.iter().all(|message| message.len() <= gate::MESSAGE_BYTES_MAX));
+    !whole.0.is_empty()
+}
+
+fn messages_of(bytes: &[u8], size: usize) -> (Vec<Vec<u8>>, Option<Unframed>) {
+    let (mut inbox, mut taken) = (Inbox::default(), Vec::new());
+    for part in bytes.chunks(size) {
+        inbox.feed(part);
+        loop {
+            match inbox.next_piece() {
+                Ok(Some(Piece::Message(message))) => taken.push(message),
+                Ok(Some(Piece::Ping)) => {}
+                Ok(None) => break,
+                Err(why) => return (taken, Some(why)),
+            }
+        }
+    }
+    (taken, None)
+}
+
 /// Datagrams, one after the other, for an exchange with a phone in a call; `TAG` stands for our tag of that call. Whatever
 /// they are, everything it says is a message, a stranger is never told more than twice what it said, and no call is made
 /// without a password. Says whether anything was answered.
@@ -157,7 +186,7 @@ fn holds(acts: &[Act], source: SocketAddr, length: usize, stranger: SocketAddr) 
         // An answer has as many Vias as its question; whoever gets one with more than its own drops it.
         let passes = gate::judge(&datagram.bytes, source) == Passage::Pass(datagram.bytes.len());
         assert!(passes || message.list("via").len() > 1, "{}", datagram.bytes.escape_ascii());
-        said += if datagram.to == stranger { datagram.bytes.len() } else { 0 };
+        said += if datagram.to.remote == stranger { datagram.bytes.len() } else { 0 };
     }
     assert!(source != stranger || said <= 2 * length);
     acts.iter().any(|act| matches!(act, Act::Send(_)))

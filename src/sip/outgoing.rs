@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use super::call::{Call, CallNumber};
 use super::dialog::{Dialog, INTERVAL_MIN_S, Session};
 use super::digest::Respondent;
+use super::flow::Flow;
 use super::message::{Message, Start, Writer, parameter};
 use super::names::Names;
 use super::offer::{LocalMedia, MediaRefusal, MediaRules, Negotiation, SdpText, Secrets};
@@ -38,6 +39,12 @@ pub struct Called {
     pub here: SocketAddr,
     /// Proves who we are, if there is a way to.
     pub respondent: Option<Respondent>,
+}
+
+impl Called {
+    fn flow(&self) -> Flow {
+        Flow::datagrams(self.here, self.to)
+    }
 }
 
 /// One INVITE of ours.
@@ -198,7 +205,7 @@ impl Outgoing {
 
     /// Time passes.
     pub fn tick(&mut self, now: MonoTime, out: &mut Vec<Datagram>) -> Step {
-        let to = self.called.to;
+        let to = self.called.flow();
         match &mut self.state {
             State::Calling { ends, is_unwanted, .. } if *ends <= now => {
                 let why = if *is_unwanted { Failure::GivenUp } else { Failure::Silent };
@@ -275,7 +282,7 @@ impl Outgoing {
         now: MonoTime,
         out: &mut Vec<Datagram>,
     ) -> Step {
-        let to = self.called.to;
+        let to = self.called.flow();
         let tag = answer.value("to").and_then(|to| parameter(to, "tag")).unwrap_or_default();
         if let State::Answered { acks, .. } = &self.state
             && let Some(bytes) = acks.get(tag)
@@ -284,11 +291,11 @@ impl Outgoing {
             return Step::default();
         }
         let invite = Message::read(&self.request).expect("we read what we write");
-        let Some(dialog) = Dialog::of_answer(&invite, answer, source) else {
+        let Some(dialog) = Dialog::of_answer(&invite, answer, Flow::datagrams(self.called.here, source)) else {
             // A yes that nobody can speak to: it cannot even be hung up on.
             return self.fail_once(Failure::NoMedia);
         };
-        let mut ack = dialog.acknowledgement(self.called.here, &names.branch().1);
+        let mut ack = dialog.acknowledgement(&names.branch().1);
         // Section 22.1: it is proved as its INVITE was.
         for name in ["Authorization", "Proxy-Authorization"] {
             if let Some(value) = invite.value(&name.to_ascii_lowercase()) {
@@ -324,7 +331,7 @@ impl Outgoing {
     }
 
     fn no(&mut self, answer: &Message, status: u16, names: &mut Names, now: MonoTime, out: &mut Vec<Datagram>) -> Step {
-        let to = self.called.to;
+        let to = self.called.flow();
         match &self.state {
             State::Refused { ack, .. } => {
                 out.push(Datagram { to, bytes: ack.clone() });
@@ -391,7 +398,7 @@ impl Outgoing {
     ) {
         self.cseq += 1;
         self.branch = names.branch().1;
-        let Called { uri, caller, to, here, respondent: _ } = &self.called;
+        let Called { uri, caller, to: _, here, respondent: _ } = &self.called;
         let mut text = Writer::request("INVITE", uri)
             .line("Via", &format!("SIP/2.0/UDP {here};branch={};rport", self.branch))
             .line("Max-Forwards", "70")
@@ -411,13 +418,13 @@ impl Outgoing {
         self.request = text.with_description(self.offer.as_str());
         self.state =
             State::Calling { repeats: Repeats::of_invite(now), ends: now.plus_ms(LIFE_MS), is_unwanted: false };
-        out.push(Datagram { to: *to, bytes: self.request.clone() });
+        out.push(Datagram { to: self.called.flow(), bytes: self.request.clone() });
     }
 
     /// Section 9.1: the INVITE's own branch and number.
     fn cancel(&mut self, now: MonoTime, out: &mut Vec<Datagram>) {
         let cancel = self.beside("CANCEL", &format!("<{}>", self.called.uri)).bytes();
-        out.push(Datagram { to: self.called.to, bytes: cancel.clone() });
+        out.push(Datagram { to: self.called.flow(), bytes: cancel.clone() });
         self.state = State::Cancelling { cancel, repeats: Some(Repeats::begin(now)), ends: now.plus_ms(LIFE_MS) };
     }
 

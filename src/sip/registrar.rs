@@ -8,8 +8,8 @@ mod address;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
 
+use super::flow::Flow;
 use crate::domain::time::MonoTime;
 use address::canonical;
 
@@ -35,32 +35,6 @@ impl Default for RegistrarLimits {
 
 /// The longest text of a binding that is stored (bytes): URI, Call-ID or instance.
 pub const TEXT_BYTES_MAX: usize = 512;
-
-/// How a request came, and so how the phone behind a NAT is reached: RFC 3581's source, RFC 5626's flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Flow {
-    /// Over what.
-    pub transport: Transport,
-    /// The address it came from, whatever it says of itself.
-    pub remote: SocketAddr,
-    /// The address of ours that it hit.
-    pub local: SocketAddr,
-}
-
-/// What carries SIP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Transport {
-    /// Datagrams: a flow ends only by silence.
-    Udp,
-    /// A connection.
-    Tcp,
-    /// An encrypted connection.
-    Tls,
-    /// A WebSocket.
-    Ws,
-    /// An encrypted WebSocket.
-    Wss,
-}
 
 /// A REGISTER request, authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,6 +244,11 @@ impl<P: Ord + Clone> Registrar<P> {
             self.retain(phone, now, |binding| binding.flow != *flow);
         }
         phones
+    }
+
+    /// All flows over which phones are reached.
+    pub fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.flows.keys()
     }
 
     /// Bindings stored, ended ones included until they are forgotten.

@@ -1,5 +1,5 @@
-//! Transactions over datagrams (RFC 3261 section 17, RFC 6026): what is lost is said again, what comes again is answered
-//! again, and nobody above notices either.
+//! Transactions (RFC 3261 section 17, RFC 6026): what datagrams lose is said again, what comes again is answered again,
+//! and nobody above notices either. Over a connection nothing is lost but the connection.
 //!
 //! ```text
 //!   server   Trying --provisional--> Proceeding --final--> Answered --ACK or, without INVITE, 64*T1--> gone
@@ -13,13 +13,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use super::flow::Flow;
 use super::message::{Message, parameter};
 use crate::domain::time::MonoTime;
 
-/// A datagram to be sent.
+/// A message to be sent, as a datagram or over a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
-    pub to: SocketAddr,
+    pub to: Flow,
     pub bytes: Vec<u8>,
 }
 
@@ -96,7 +97,7 @@ pub struct Transactions {
 
 #[derive(Debug)]
 struct Server {
-    to: SocketAddr,
+    to: Flow,
     /// The last answer.
     answer: Vec<u8>,
     state: ServerState,
@@ -141,18 +142,19 @@ impl Repeats {
 
 #[derive(Debug)]
 struct Client {
-    to: SocketAddr,
+    to: Flow,
     request: Vec<u8>,
     branch: String,
-    repeats: Repeats,
+    /// None where nothing is lost.
+    repeats: Option<Repeats>,
     ends: MonoTime,
 }
 
 impl Transactions {
     /// Judges what arrived, and says again what the far side has missed.
-    pub fn arrived(&mut self, message: &Message, source: SocketAddr, out: &mut Vec<Datagram>) -> Arrived {
+    pub fn arrived(&mut self, message: &Message, flow: &Flow, out: &mut Vec<Datagram>) -> Arrived {
         let Some(method) = message.method() else { return self.answered(message) };
-        let Some(key) = ServerKey::of(message, source) else { return Arrived::Nothing };
+        let Some(key) = ServerKey::of(message, flow.remote) else { return Arrived::Nothing };
         let Some(server) = self.servers.get_mut(&key) else { return Arrived::New };
         if method == "ACK" {
             return match server.state {
@@ -164,6 +166,10 @@ impl Transactions {
                 ServerState::Answered { .. } | ServerState::Proceeding => Arrived::New,
             };
         }
+        if flow.transport.is_reliable() {
+            // Section 18.2.2: the connection that it came over may be gone.
+            server.to = *flow;
+        }
         out.push(Datagram { to: server.to, bytes: server.answer.clone() });
         Arrived::Again
     }
@@ -172,7 +178,7 @@ impl Transactions {
     pub fn respond(
         &mut self,
         key: &ServerKey,
-        to: SocketAddr,
+        to: Flow,
         status: u16,
         answer: Vec<u8>,
         now: MonoTime,
@@ -184,7 +190,9 @@ impl Transactions {
         let state = if status < 200 {
             ServerState::Proceeding
         } else {
-            let repeats = (key.method == "INVITE").then(|| Repeats::begin(now));
+            // A yes is repeated over whatever it goes (section 13.3.1.4): a proxy behind may lose it.
+            let may_be_lost = !to.transport.is_reliable() || status < 300;
+            let repeats = (key.method == "INVITE" && may_be_lost).then(|| Repeats::begin(now));
             ServerState::Answered { repeats, ok: status < 300, ends: now.plus_ms(LIFE_MS) }
         };
         out.push(Datagram { to, bytes: answer.clone() });
@@ -208,7 +216,7 @@ impl Transactions {
     pub fn request(&mut self, id: ClientId, branch: String, request: Datagram, now: MonoTime, out: &mut Vec<Datagram>) {
         out.push(request.clone());
         let Datagram { to, bytes } = request;
-        let repeats = Repeats::begin(now);
+        let repeats = (!to.transport.is_reliable()).then(|| Repeats::begin(now));
         let ends = now.plus_ms(LIFE_MS);
         self.clients.insert(id, Client { to, request: bytes, branch, repeats, ends });
     }
@@ -234,7 +242,7 @@ impl Transactions {
                 timed_out.push(TimedOut::Unanswered(*id));
                 return false;
             }
-            if client.repeats.due(now) {
+            if client.repeats.as_mut().is_some_and(|repeats| repeats.due(now)) {
                 out.push(Datagram { to: client.to, bytes: client.request.clone() });
             }
             true

@@ -1,5 +1,8 @@
 //! Calls of a real phone: what it hears, when it is heard, and what ends that.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
 use crosspatch::dispatch::view::{GatewayView, Life};
 use crosspatch::domain::audio::Codec;
 use crosspatch::domain::command::Command;
@@ -7,12 +10,12 @@ use crosspatch::domain::configuration::PathClass;
 use crosspatch::domain::id::AgencyId;
 use crosspatch::domain::incident::CutTarget;
 
-use super::Tool;
 use super::county::County;
 use super::daemon::{Daemon, Desk};
 use super::ear::Ear;
 use super::hearing::{Piece, Voice};
 use super::phone::{Line, Phone};
+use super::{PATIENCE, Tool, now};
 
 const SPOKEN: [(&str, Codec); 3] = [("plain", Codec::Pcmu), ("wide", Codec::G722), ("best", Codec::Opus)];
 
@@ -169,6 +172,83 @@ fn an_encrypted_phone_hears_and_is_heard_and_one_that_would_not_encrypt_has_no_c
     assert_eq!(gateway(&desk, "bare").life, Life::Registered);
     assert_eq!(figures.figure("crosspatch_sip_total{what=\"calls_encrypted\"}"), 1);
     assert_eq!(gateway(&desk, "must").path, PathClass::Open, "its keys could be read");
+}
+
+#[test]
+fn a_phone_calls_over_tcp_and_tls_and_whose_connection_is_gone_is_away() {
+    let mut county = County::new();
+    county.agency("pd");
+    let mic = county.mic("pd", Tool::GStreamer, Codec::Pcmu);
+    let mut ear = county.ear("pd", Tool::Ffmpeg, Codec::Pcmu);
+    county.sip("\"pcmu\"");
+    let (tcp, (tls, trusted)) = (county.sip_over_tcp(), county.sip_over_tls());
+    let bare = Line { transport: "tcp", ..tcp.into() };
+    let sealed = Line { transport: "tls", encryption: Some("srtp-mand"), trusted: Some(trusted), ..tls.into() };
+    let lines = [("tcp", "never", bare, PathClass::Open), ("tls", "required", sealed, PathClass::Encrypted)];
+    let passwords = lines.each_ref().map(|(id, srtp, ..)| county.phone_that(id, "pd-1", &format!("srtp = \"{srtp}\"")));
+    let daemon = Daemon::start(&county.file());
+    let desk = daemon.desk("pd");
+    let mut voice = Voice::load("demo-instruct");
+    for ((id, _, line, path), password) in lines.into_iter().zip(passwords) {
+        let [own, said, again] = std::array::from_fn(|_| voice.next_piece());
+        let mut phone = Phone::start(id, &password, line, Codec::Pcmu, own.frames.as_flattened(), county.path());
+        wait_until(&desk, &mut phone, id, "its registration", |view| view.life == Life::Registered);
+        phone.dial("pd-1");
+        wait_until(&desk, &mut phone, id, "its call", |view| view.life == Life::InCall);
+        assert_eq!(gateway(&desk, id).path, path, "{id}");
+        let mark = ear.mark();
+        mic.say(&said.frames);
+        phone.wait_for_speech(&said.samples, "the radio");
+        phone.press('*');
+        wait_until_heard(&ear, &mut phone, &own, mark, "being heard after its star");
+        phone.hang_up();
+        wait_until(&desk, &mut phone, id, "its call to end", |view| view.life == Life::Registered);
+        drop(phone);
+        let after = ear.mark();
+        mic.say(&again.frames);
+        ear.wait_for(&again.samples, after, "the radio");
+        let deadline = now() + PATIENCE;
+        while gateway(&desk, id).life != Life::Away {
+            assert!(now() < deadline, "{id} is gone and still registered");
+        }
+    }
+}
+
+#[test]
+fn whoever_connects_is_answered_over_the_connection_and_whoever_wastes_it_loses_it() {
+    let mut county = County::new();
+    county.agency("pd");
+    county.sip("\"pcmu\"");
+    let port = county.sip_over_tcp();
+    let daemon = Daemon::start(&county.file());
+    let connect = || {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    let silent = connect();
+    let mut one = connect();
+    let question = "OPTIONS sip:a@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
+        From: <sip:b@h>;tag=1\r\nTo: <sip:a@h>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\nContent-Length: 3\r\n\r\nabc";
+    let (first, second) = question.split_at(150);
+    one.write_all(format!("\r\n\r\n{first}").as_bytes()).unwrap();
+    let mut pong = [0; 2];
+    one.read_exact(&mut pong).unwrap();
+    assert_eq!(&pong, b"\r\n", "a keep-alive is answered before the message is whole");
+    one.write_all(format!("{second}{question}").replace("CSeq: 1", "CSeq: 2").as_bytes()).unwrap();
+    let mut lines = BufReader::new(&one).lines().map_while(Result::ok).filter(|line| line.starts_with("SIP/2.0 "));
+    assert_eq!([lines.next(), lines.next()], [(); 2].map(|()| Some("SIP/2.0 200 OK".to_owned())));
+
+    let mut endless = connect();
+    endless.write_all(question.replace("Content-Length: 3", "X: 3").as_bytes()).unwrap();
+    assert_eq!(endless.read(&mut pong).unwrap_or(0), 0, "nobody knows where it ends");
+    assert_eq!((&silent).read(&mut pong).unwrap_or(0), 0, "it said nothing");
+    let figures = daemon.desk("admin");
+    let ends = |end: &str| figures.figure(&format!("crosspatch_sip_streams_total{{end=\"{end}\"}}"));
+    let deadline = now() + PATIENCE;
+    while (ends("begun"), ends("length"), ends("first_too_late")) != (3, 1, 1) {
+        assert!(now() < deadline, "connections are not counted by how they end");
+    }
 }
 
 /// What was on its way when something ended may still be heard (samples at 16 kHz).

@@ -106,6 +106,24 @@ impl County {
         port
     }
 
+    /// The same over TCP.
+    pub fn sip_over_tcp(&mut self) -> u16 {
+        let port = free_pair();
+        self.also(&format!("listen_tcp = \"127.0.0.1:{port}\""));
+        port
+    }
+
+    /// The same over TLS, and the file of what is to be trusted then.
+    pub fn sip_over_tls(&mut self) -> (u16, PathBuf) {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let (certificate, key) = (self.path().join("sip.pem"), self.path().join("sip.key"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let port = free_pair();
+        self.also(&format!("listen_tls = \"127.0.0.1:{port}\"\ntls_certificate = {certificate:?}\ntls_key = {key:?}"));
+        (port, certificate)
+    }
+
     /// More lines for the table that was written last.
     pub fn also(&mut self, lines: &str) {
         let _ = writeln!(self.text, "{lines}");

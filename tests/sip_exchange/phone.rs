@@ -10,6 +10,7 @@ use crosspatch::domain::id::GatewayId;
 use crosspatch::domain::time::MonoTime;
 use crosspatch::sip::digest::{Algorithm, DigestSecret, Respondent};
 use crosspatch::sip::exchange::{Act, Exchange, Place, Setting};
+use crosspatch::sip::flow::Flow;
 use crosspatch::sip::message::{Message, Start, parameter};
 use crosspatch::sip::offer::{LocalMedia, Protection};
 use zeroize::Zeroizing;
@@ -21,6 +22,8 @@ pub const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4
 pub struct Desk {
     /// Everything it sent since somebody last looked, with whom it sent it to.
     pub sent: Vec<(SocketAddr, Message)>,
+    /// How all of it went.
+    pub flows: Vec<Flow>,
     /// Everything it said of phones.
     pub told: Vec<(String, PhoneSign)>,
     /// Sockets that are open for calls.
@@ -35,6 +38,8 @@ pub struct Rig {
     pub exchange: Exchange,
     pub now: MonoTime,
     pub desk: Desk,
+    /// What is given comes over this connection.
+    pub over: Option<Flow>,
 }
 
 impl Rig {
@@ -68,7 +73,7 @@ impl Rig {
             secrets: BTreeMap::from([secret("1001"), secret("1002")]),
             key: Zeroizing::new([7; 32]),
         });
-        Self { exchange, now: MonoTime::from_millis(1_000), desk: Desk::default() }
+        Self { exchange, now: MonoTime::from_millis(1_000), desk: Desk::default(), over: None }
     }
 
     /// A datagram comes in; what was sent because of it comes back.
@@ -80,7 +85,10 @@ impl Rig {
             let rtp = SocketAddr::new(HERE.ip(), 40_000);
             Some(LocalMedia { rtp, rtcp: SocketAddr::new(HERE.ip(), 40_001) })
         };
-        self.exchange.handle(bytes, source, self.now, &mut open, &mut acts);
+        match self.over {
+            Some(flow) => self.exchange.hear(bytes, flow, self.now, &mut open, &mut acts),
+            None => self.exchange.handle(bytes, source, self.now, &mut open, &mut acts),
+        }
         self.note(acts)
     }
 
@@ -103,7 +111,8 @@ impl Rig {
                 Act::Send(datagram) => {
                     let message = Message::read(&datagram.bytes).expect("we read what we write");
                     agree(&message, &datagram.bytes);
-                    self.desk.sent.push((datagram.to, message.clone()));
+                    self.desk.flows.push(datagram.to);
+                    self.desk.sent.push((datagram.to.remote, message.clone()));
                     sent.push(message);
                 }
                 Act::Tell { phone, sign, begins, protection } => {
@@ -141,6 +150,9 @@ fn agree(ours: &Message, bytes: &[u8]) {
     let of = |name| ours.value(name).unwrap_or_default();
     if of("cseq").ends_with("DANCE") {
         return; // it knows no method beyond the RFCs'
+    }
+    if of("via").contains('[') {
+        return; // nor an address of the newer internet
     }
     let theirs = rsip::SipMessage::try_from(bytes).expect("rsip reads it");
     assert_eq!(theirs.call_id_header().unwrap().value(), of("call-id"));

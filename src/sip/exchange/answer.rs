@@ -3,6 +3,7 @@
 use super::{Act, Came, Exchange, send};
 use crate::domain::time::MonoTime;
 use crate::sip::call::Reply;
+use crate::sip::flow::Flow;
 use crate::sip::message::{Message, Writer};
 use crate::sip::transaction::Datagram;
 
@@ -43,13 +44,13 @@ impl Exchange {
 
     fn write(&self, request: &Message, came: &Came, reply: &Reply, tag: Option<&str>) -> Vec<u8> {
         let stateless = self.names.of_request(&came.key);
-        let mut text = Writer::response(request, reply.status, Some(tag.unwrap_or(&stateless)), came.source);
+        let mut text = Writer::response(request, reply.status, Some(tag.unwrap_or(&stateless)), came.flow.remote);
         for (name, value) in &reply.lines {
             text = text.line(name, value);
         }
         let begins_dialog = matches!(request.method(), Some("INVITE" | "UPDATE")) && reply.status < 300;
         if begins_dialog {
-            text = text.line("Contact", &self.contact());
+            text = text.line("Contact", &came.flow.contact());
         }
         if begins_dialog || matches!(reply.status, 405 | 501) || request.method() == Some("OPTIONS") {
             text = text.line("Allow", ALLOW).line("Supported", "timer");
@@ -69,17 +70,19 @@ impl Exchange {
     }
 }
 
-/// RFC 3581 section 4: to where it came from if it asked for that, else to the port it names at that address.
-fn return_address(request: &Message, came: &Came) -> std::net::SocketAddr {
+/// Over the connection that it came over; of a datagram, RFC 3581 section 4: to where it came from if it asked for that,
+/// else to the port it names at that address.
+fn return_address(request: &Message, came: &Came) -> Flow {
     let vias = request.list("via");
     let via = vias.first().copied().unwrap_or_default();
-    if crate::sip::message::parameter(via, "rport").is_some() {
-        return came.source;
+    if came.flow.transport.is_reliable() || crate::sip::message::parameter(via, "rport").is_some() {
+        return came.flow;
     }
     let sent_by = via.split(';').next().and_then(|sent| sent.split_ascii_whitespace().last()).unwrap_or_default();
     let after_host = sent_by.rsplit_once(']').map_or(sent_by, |(_, port)| port);
     let port = after_host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-    std::net::SocketAddr::new(came.source.ip(), port.unwrap_or(DEFAULT_PORT))
+    let remote = std::net::SocketAddr::new(came.flow.remote.ip(), port.unwrap_or(DEFAULT_PORT));
+    Flow { remote, ..came.flow }
 }
 
 /// RFC 3261 section 18.2.2.

@@ -7,7 +7,7 @@ use crate::sip::call::{Call, CallEnd, Outcome, Reply};
 use crate::sip::dialog::Dialog;
 use crate::sip::digest::{Authorization, Verdict};
 use crate::sip::message::{Message, Start, parameter, uri_of, user_of};
-use crate::sip::registrar::{Contact, Contacts, Flow, RegisterRefusal, Registration, Transport};
+use crate::sip::registrar::{Contact, Contacts, RegisterRefusal, Registration};
 
 impl Exchange {
     /// The user that made this request, or it has been asked who it is.
@@ -38,7 +38,7 @@ impl Exchange {
         if aor != user {
             return self.answer(request, came, &Reply::of(403), None, now, acts);
         }
-        let registration = registration(request, came, self.here);
+        let registration = registration(request, came);
         if let Err(why) = self.registrar.register(&user, &registration, now) {
             let mut reply = Reply::of(why.status());
             if let RegisterRefusal::TooBrief(least_s) = why {
@@ -51,6 +51,7 @@ impl Exchange {
             reply = reply.with("Contact", format!("<{}>;expires={}", binding.uri, binding.expires_s(now)));
         }
         self.answer(request, came, &reply, None, now, acts);
+        self.find_calls(&user, came.flow, now);
         self.tell_registered(&user, now, acts);
     }
 
@@ -90,7 +91,7 @@ impl Exchange {
         }
         let Some(phone) = self.place_of(&user, &dialled).cloned() else { return };
         let tag = self.names.tag();
-        let Some(dialog) = Dialog::of(request, &tag, came.source) else {
+        let Some(dialog) = Dialog::of(request, &tag, came.flow) else {
             return self.answer(request, came, &Reply::of(400), None, now, acts);
         };
         let number = self.names.number();
@@ -98,7 +99,7 @@ impl Exchange {
             return self.answer(request, came, &Reply::of(503).with("Retry-After", "5"), None, now, acts);
         };
         let session = self.names.number();
-        let (rules, secrets) = (&self.rules_of(&phone), self.names.secrets());
+        let (rules, secrets) = (&self.rules_of(&phone, &came.flow), self.names.secrets());
         let of_dialog = (came.key.clone(), dialog);
         let begun = Call::begin(request, (phone.clone(), number), of_dialog, (local, session), (rules, &secrets), now);
         match begun {
@@ -132,7 +133,7 @@ impl Exchange {
 }
 
 /// An authenticated REGISTER as the registrar wants it.
-fn registration(request: &Message, came: &Came, here: std::net::SocketAddr) -> Registration {
+fn registration(request: &Message, came: &Came) -> Registration {
     let contacts = request.list("contact");
     Registration {
         call_id: request.value("call-id").unwrap_or_default().to_owned(),
@@ -142,7 +143,7 @@ fn registration(request: &Message, came: &Came, here: std::net::SocketAddr) -> R
             _ => Contacts::These(contacts.into_iter().map(contact).collect()),
         },
         expires_s: request.value("expires").and_then(|expires| expires.parse().ok()),
-        flow: Flow { transport: Transport::Udp, remote: came.source, local: here },
+        flow: came.flow,
     }
 }
 

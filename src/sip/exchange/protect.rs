@@ -3,13 +3,15 @@
 use super::Exchange;
 use crate::domain::configuration::MediaSecurity;
 use crate::domain::id::GatewayId;
+use crate::sip::flow::Flow;
 use crate::sip::offer::MediaRules;
 
 impl Exchange {
     /// What a place's call may agree on. Who has no place encrypts nothing.
-    pub(super) fn rules_of(&self, phone: &GatewayId) -> MediaRules {
+    pub(super) fn rules_of(&self, phone: &GatewayId, flow: &Flow) -> MediaRules {
         let place = self.places.iter().find(|place| place.phone == *phone);
         let security = place.map_or(MediaSecurity::Never, |place| place.srtp);
-        MediaRules { security, keys_may_cross: self.keys_in_clear, ..self.rules.clone() }
+        let keys_may_cross = self.keys_in_clear || flow.transport.is_secret();
+        MediaRules { security, keys_may_cross, ..self.rules.clone() }
     }
 }

@@ -118,6 +118,15 @@ impl<'a> Start<'a> {
     }
 }
 
+/// What a whole head, its blank line included, says of the body behind it (bytes); `None` if that is not said once, and
+/// in digits.
+pub(in crate::sip) fn content_length(head: &[u8]) -> Option<usize> {
+    let head = Head::split(head).ok()?;
+    let mut said = head.values(Name::ContentLength);
+    let length = super::form::number(said.next()?).and_then(|length| usize::try_from(length).ok());
+    length.filter(|_| said.next().is_none())
+}
+
 /// Lines that end with CRLF, each with its folded continuations (RFC 3261 section 7.3.1).
 pub(in crate::sip) struct Lines<'a>(pub &'a [u8]);
 
