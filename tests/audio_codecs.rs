@@ -8,7 +8,8 @@ use std::f64::consts::TAU;
 use std::ops::Range;
 
 use crosspatch::domain::audio::{Codec, Format, MIX_FRAME};
-use crosspatch::media::codec::{Decoder, Encoder, PACKET_SAMPLES_MAX, PAYLOAD_BYTES_MAX};
+use crosspatch::media::codec::{Decoder, Encoder, LastingEncoder, PACKET_SAMPLES_MAX, PAYLOAD_BYTES_MAX};
+use crosspatch::media::silence::between;
 
 fn formats() -> Vec<Format> {
     let mut all: Vec<Format> =
@@ -152,4 +153,48 @@ fn concealment_is_better_than_a_hole_for_codecs_without_their_own() {
         let (concealed, hole) = (likeness(&voice, &play(true), 0..200).0, likeness(&voice, &play(false), 0..200).0);
         assert!(concealed > hole + 0.01, "{codec:?}: concealed {concealed:.3}, with holes {hole:.3}");
     }
+}
+
+/// How much louder than it was said a voice is heard, at its loudest in 100 ms, by a G.722 decoder whose last talker was
+/// cut off in mid-speech (dB, the 95th of 100 cuts).
+fn overshoot_db(next: impl Fn(LastingEncoder) -> (Option<&'static [u8]>, LastingEncoder)) -> f64 {
+    let format = Format::usual(Codec::G722);
+    let peak = |sound: &[i16]| sound.iter().map(|sample| f64::from(sample.unsigned_abs())).fold(1.0, f64::max);
+    let mut all: Vec<f64> = (0..100)
+        .map(|seed| {
+            let (mut decoder, mut decoded) = (Decoder::new(format).unwrap(), [0; PACKET_SAMPLES_MAX]);
+            let (mut coder, mut payload) = (LastingEncoder::new(), [0; PAYLOAD_BYTES_MAX]);
+            for frame in voice::speech(seed, 60).chunks(MIX_FRAME).take(20 + seed as usize % 17) {
+                let length = coder.encode(frame, &mut payload);
+                decoder.decode(&payload[..length], &mut decoded).unwrap();
+            }
+            let (rest, mut coder) = next(coder);
+            if let Some(rest) = rest {
+                decoder.decode(rest, &mut decoded).unwrap();
+            }
+            let (said, mut heard) = (voice::speech(1_000 + seed, 5), Vec::new());
+            for frame in said.chunks(MIX_FRAME) {
+                let length = coder.encode(frame, &mut payload);
+                let count = decoder.decode(&payload[..length], &mut decoded).unwrap();
+                heard.extend_from_slice(&decoded[..count]);
+            }
+            20.0 * (peak(&heard) / peak(&said)).log10()
+        })
+        .collect();
+    all.sort_by(f64::total_cmp);
+    all[94]
+}
+
+#[test]
+fn one_g722_coder_makes_no_overshoot_and_a_rest_before_another_one_takes_most_of_it() {
+    let bare = overshoot_db(|_| (None, LastingEncoder::new()));
+    let goes_on = overshoot_db(|coder| (None, coder));
+    let rested = overshoot_db(|mut coder| {
+        coder.stray();
+        (between(Codec::G722), coder)
+    });
+    println!("another coder, bare: {bare:.1} dB; after a rest: {rested:.1} dB; the same coder: {goes_on:.1} dB");
+    assert!(bare > 12.0, "a trap that is none any more: {bare:.1} dB");
+    assert!(goes_on < 3.0, "{goes_on:.1} dB");
+    assert!(rested < 6.0, "{rested:.1} dB");
 }

@@ -9,7 +9,7 @@ use crosspatch::domain::order::{LegSpec, Order, PatchSpec};
 use crosspatch::domain::port::{GrantSign, Overlap, PortRole, PortSpec, TransmitKeying};
 use crosspatch::domain::report::{MediaLimit, Report};
 use crosspatch::media::limits::ShardLimits;
-use crosspatch::media::sender::OPUS_SILENCE;
+use crosspatch::media::silence::OPUS_SILENCE;
 use media::sound::{Tone, decoded, level_db, settled, talk_together};
 use media::{Bench, leg, patch, phone, radio};
 

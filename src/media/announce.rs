@@ -6,8 +6,9 @@ use crate::domain::id::PortId;
 use crate::domain::order::Notice;
 use crate::domain::time::MonoTime;
 
-use super::codec::{Encoder, PAYLOAD_BYTES_MAX};
+use super::codec::{Encoder, LastingEncoder, PACKET_SAMPLES_MAX, PAYLOAD_BYTES_MAX, Payload};
 use super::outbox::Outbox;
+use super::port::Port;
 use super::shard::Shard;
 use super::slab::PortSlot;
 use super::tone::{Tone, TonePlayer};
@@ -135,9 +136,7 @@ impl Shard {
         if let Some(encoder) = &mut self.ports[port].announcing.encoder {
             encoder.push(&frame);
         }
-        while let Some((length, encoder)) =
-            self.ports[port].announcing.encoder.as_mut().and_then(|own| Some((own.pull(&mut payload)?, own.life())))
-        {
+        while let Some((length, encoder)) = self.ports[port].pull_notice(&mut payload) {
             // A notice that finds no room is no speech: it is counted as a packet the outbox refused.
             let _refused_is_counted = self.send_mixed(port, encoder, &payload[..length], now, out);
         }
@@ -150,6 +149,20 @@ impl Shard {
         if let Some(encoder) = announcing.encoder.take() {
             self.codecs.give_encoder(encoder);
         }
+    }
+}
+
+impl Port {
+    /// The next whole packet of its notice: how long, and which coder's.
+    fn pull_notice(&mut self, payload: &mut Payload) -> Option<(usize, u32)> {
+        let is_lasting = LastingEncoder::is_for(self.format_out().codec);
+        let encoder = self.announcing.encoder.as_mut()?;
+        if !is_lasting {
+            return Some((encoder.pull(payload)?, encoder.life()));
+        }
+        let mut samples = [0; PACKET_SAMPLES_MAX];
+        let count = encoder.pull_samples(&mut samples)?;
+        Some(self.encode(&samples[..count], payload))
     }
 }
 

@@ -6,6 +6,7 @@
 //! number of samples, so an odd packet time is no fault.
 
 mod conceal;
+mod lasting;
 mod pool;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use audio_codec::{Decoder as _, Encoder as _};
 use crate::domain::audio::{Codec, Format, Frame, MIX_FRAME, MIX_RATE_HZ};
 use crate::media::resample::{Rates, Resampler};
 use conceal::Concealer;
+pub use lasting::LastingEncoder;
 pub use pool::{CodecPool, NoCodec};
 
 /// What fits a 1,500-byte Ethernet frame under IPv6, UDP and RTP with a small header extension, and no more.
@@ -221,6 +223,17 @@ impl Encoder {
             self.faults += 1;
         }
         length
+    }
+
+    /// The next whole packet's samples, to be coded by each listener's own [`LastingEncoder`]; how many, if there is one.
+    pub fn pull_samples(&mut self, out: &mut Decoded) -> Option<usize> {
+        if self.waiting_samples < self.packet_samples {
+            return None;
+        }
+        out[..self.packet_samples].copy_from_slice(&self.waiting[..self.packet_samples]);
+        self.waiting.copy_within(self.packet_samples..self.waiting_samples, 0);
+        self.waiting_samples -= self.packet_samples;
+        Some(self.packet_samples)
     }
 
     /// Begins a packet where one of this length begins that was begun at zero: silence stands for what is past.

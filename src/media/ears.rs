@@ -167,6 +167,7 @@ impl Shard {
             },
         );
         if frames > 0 {
+            open.stray();
             self.counters.miss(cause);
         }
     }
@@ -176,6 +177,8 @@ impl Shard {
         self.purge_hold(port, burst, MissCause::Cut);
         self.leave_packet(burst, port);
         self.cuts.note_port(port);
+        // What the outbox gives back is not heard, and what is coded next shall not begin with what was cut.
+        self.ports[port].stray();
         if let Some(ear) = self.ports[port].hearing.ear_mut(burst) {
             ear.miss(0, MissCause::Cut);
             ear.stage = Stage::Over;

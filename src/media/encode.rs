@@ -1,13 +1,14 @@
 //! Groups of equal listeners: everybody who hears the same bursts with the same gains in the same format gets the same
 //! bytes, encoded once. A group keeps its encoder from tick to tick, and over a change of talkers if it can, so that
-//! decoders hear one stream. Owned by the shard; the number of groups is the number of encoders.
+//! decoders hear one stream; G.722 listeners share the sum and each have a coder of their own (decision 018). Owned by
+//! the shard; the number of groups is the number of encoders.
 //!
 //! A packet longer than a tick is filled over several. Packets of one length begin at the same tick in all groups, so
 //! that a port may go from one to another; nobody goes into a packet in which somebody sounds whom it may not hear.
 
 use crate::domain::audio::{Format, Frame, Gain, MIX_FRAME};
 
-use super::codec::{CodecPool, Encoder, Payload};
+use super::codec::{CodecPool, Decoded, Encoder, Payload};
 use super::hearing::EARS_MAX;
 use super::limits::ShardLimits;
 use super::slab::{BurstSlot, PortSlot};
@@ -22,7 +23,8 @@ pub struct MixGroup {
     pub parts: Vec<Part>,
     /// Who they are, this tick.
     pub members: Vec<PortSlot>,
-    format: Format,
+    /// What they are sent.
+    pub format: Format,
     encoder: Option<Encoder>,
     /// Who sounds in the packet that is being filled, this tick's last.
     filling: Vec<BurstSlot>,
@@ -151,6 +153,11 @@ impl MixGroups {
         let encoder = group.encoder.as_mut()?;
         let length = encoder.pull(payload)?;
         Some(MixedFrame { encoder: encoder.life(), speech: group.speech.0, payload: &payload[..length] })
+    }
+    /// The next whole packet's samples, and whether somebody speaks in it: each listener's own coder makes it a payload.
+    pub fn pull_samples(&mut self, at: usize, samples: &mut Decoded) -> Option<(usize, bool)> {
+        let group = &mut self.groups[at];
+        Some((group.encoder.as_mut()?.pull_samples(samples)?, group.speech.0))
     }
     /// Who sounds in the packet pulled last, or being filled.
     pub fn sounding(&self, at: usize) -> &[BurstSlot] {

@@ -14,8 +14,9 @@ use super::discard::Discard;
 use super::hearing::{Mode, Stage};
 use super::outbox::{Carries, Outbox, PacketKind};
 use super::port::Port;
-use super::sender::{Head, OPUS_SILENCE, Voice};
+use super::sender::{Head, Voice};
 use super::shard::Shard;
+use super::silence::between;
 use super::slab::{BurstSlot, PatchSlot, PortSlot};
 
 /// One packet of a burst.
@@ -162,6 +163,7 @@ impl Shard {
         if let Some(ear) = self.ports[port].hearing.ear_mut(burst) {
             ear.relayed = ear.relayed.max(Some(spoken.sequence));
         }
+        self.ports[port].stray();
         if self.ports[port].needs_hold() {
             self.hold(port, burst, spoken, now, out);
             return;
@@ -200,9 +202,9 @@ impl Shard {
         let carries = Carries::One { burst: self.bursts[burst].id, talker: ear.talker, ear: ear.leg };
         if open.voice != Some(voice) {
             open.voice = Some(voice);
-            if let Some(head) = open.sender.begin(voice, now) {
+            if let (Some(head), Some(rest)) = (open.sender.begin(voice, now), between(open.format_out().codec)) {
                 let elements = open.elements(self.bursts[burst].talker, None);
-                put(open, port, to, carries, &head, &elements, &OPUS_SILENCE, out);
+                put(open, port, to, carries, &head, &elements, rest, out);
             }
         }
         let head = match open.sender.relay(burst, frame.sequence, frame.timestamp, now) {

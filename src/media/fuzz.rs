@@ -24,8 +24,8 @@ use crate::wire::trunk::{FRAME_BYTES_MAX, Speech, TrunkFrame, TrunkMessage};
 use super::codec::{Decoder, PACKET_SAMPLES_MAX};
 use super::limits::ShardLimits;
 use super::outbox::{Outbox, PacketKind};
-use super::sender::OPUS_SILENCE;
 use super::shard::{InUse, Shard};
+use super::silence::OPUS_SILENCE;
 use super::slab::PortSlot;
 
 /// Runs a script; returns how many packets with a talker's own payload left. `hot` is given every call that must not

@@ -8,7 +8,7 @@ use crate::domain::port::Overlap;
 use crate::domain::report::MediaLimit;
 use crate::domain::time::{FRAME_MS, MonoTime};
 
-use super::codec::PAYLOAD_BYTES_MAX;
+use super::codec::{LastingEncoder, PACKET_SAMPLES_MAX, PAYLOAD_BYTES_MAX};
 use super::fan_out::NotSent;
 use super::hearing::{Ear, Mode, Stage};
 use super::level::{Leveller, level};
@@ -192,11 +192,30 @@ impl Shard {
         let bursts = &self.bursts;
         let sounding = |burst: BurstSlot| matches!(bursts[burst].frame_heard, Heard::Voice | Heard::Concealed);
         self.mixes.push(group, &frame, speech, sounding);
+        if LastingEncoder::is_for(self.mixes.group(group).format.codec) {
+            self.send_each(group, now, out);
+            return;
+        }
         let mut payload = [0; PAYLOAD_BYTES_MAX];
         while let Some(frame) = self.mixes.pull(group, &mut payload) {
             self.counters.encoded += 1;
             for at in 0..self.mixes.group(group).members.len() {
                 let member = self.mixes.group(group).members[at];
+                self.send_mix_to(member, group, frame, now, out);
+            }
+            self.mixes.next_packet(group);
+        }
+    }
+
+    /// Each listener's decoder goes on from what it has heard itself: summed once, coded for each.
+    fn send_each(&mut self, group: usize, now: MonoTime, out: &mut Outbox) {
+        let (mut samples, mut payload) = ([0; PACKET_SAMPLES_MAX], [0; PAYLOAD_BYTES_MAX]);
+        while let Some((count, speech)) = self.mixes.pull_samples(group, &mut samples) {
+            for at in 0..self.mixes.group(group).members.len() {
+                let member = self.mixes.group(group).members[at];
+                self.counters.encoded += 1;
+                let (length, encoder) = self.ports[member].encode(&samples[..count], &mut payload);
+                let frame = MixedFrame { encoder, speech, payload: &payload[..length] };
                 self.send_mix_to(member, group, frame, now, out);
             }
             self.mixes.next_packet(group);

@@ -37,7 +37,7 @@ mod sealed;
 pub mod sender;
 mod settle;
 pub mod shard;
-mod silence;
+pub mod silence;
 pub mod slab;
 mod talk;
 pub mod tone;

@@ -14,7 +14,7 @@ use crate::domain::time::MonoTime;
 use crate::wire::rtp_extension::FloorNotice;
 
 use super::announce::Announcing;
-use super::codec::Decoder;
+use super::codec::{Decoder, LastingEncoder, Payload};
 use super::copies::Copied;
 use super::delay::DelayLine;
 use super::hearing::{Ear, Hearing, Voices};
@@ -104,6 +104,8 @@ pub struct Port {
     pub sender: Sender<BurstSlot>,
     /// Whose audio that stream carries.
     pub voice: Option<Voice<BurstSlot>>,
+    /// Codes all sound of ours for it, if its law needs one coder for the whole stream.
+    lasting: Option<LastingEncoder>,
     /// Numbers frames of the mix path in the hold.
     pub mix_sequence: u64,
     /// The group of equal listeners it is mixed with.
@@ -166,6 +168,7 @@ impl Port {
             hold: None,
             sender: Sender::new(format, entropy),
             voice: None,
+            lasting: None,
             mix_sequence: 0,
             mix_group: None,
             unkeys_due: 0,
@@ -206,6 +209,22 @@ impl Port {
     /// Tells the encoders behind its packets apart: one for each stream it has sent.
     pub fn stream(&self) -> u64 {
         self.spec.port.0 as u64 ^ u64::from(self.streams) << 40
+    }
+    /// Sound of ours as one packet for it, from the coder of its whole stream: how long, and which coder.
+    pub fn encode(&mut self, samples: &[i16], payload: &mut Payload) -> (usize, u32) {
+        let own = self.lasting.get_or_insert_with(LastingEncoder::new);
+        (own.encode(samples, payload), own.life())
+    }
+    /// Its far decoder has heard what its coder has not said, or has not heard what it has.
+    pub fn stray(&mut self) {
+        if let Some(own) = &mut self.lasting {
+            own.stray();
+        }
+    }
+    /// A packet that carries no sound belongs to whichever of our encoders was last.
+    pub fn sign_voice(&self) -> Voice<BurstSlot> {
+        let last = self.voice.filter(|voice| matches!(voice, Voice::Mix { .. }));
+        last.unwrap_or(Voice::Mix { encoder: self.lasting.as_ref().map_or(0, LastingEncoder::life) })
     }
     /// Where its packets go.
     pub fn peer(&self) -> Option<SocketAddr> {

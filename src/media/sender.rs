@@ -12,17 +12,12 @@
 //! Gaps of the talker's sequence stay, so that the listener's decoder conceals them. A new burst starts at highest + 1,
 //! its timestamp moved on by the time since the last packet.
 
-use crate::domain::audio::{Codec, Format};
+use crate::domain::audio::Format;
 use crate::domain::random::Entropy;
 use crate::domain::time::MonoTime;
 
 use super::discard::Discard;
-
-/// The CELT frame of silence that goes between two sources of one Opus stream. A decoder that is switched bare
-/// overshoots by 8 to 11 dB (measured, 95th percentile); after this frame by 0.2.
-pub const OPUS_SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
-/// How long it sounds (ms).
-const OPUS_SILENCE_MS: u32 = 20;
+use super::silence::{BETWEEN_MS, between};
 
 /// Whose audio the stream carries. `B` is whatever the owner calls a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,8 +136,8 @@ impl<B: Copy + Eq> Sender<B> {
         }
     }
 
-    /// Somebody else is heard from now on. If that changes the encoder behind an Opus stream, the head of an
-    /// [`OPUS_SILENCE`] packet comes back, to be sent at once.
+    /// Somebody else is heard from now on. If that changes the encoder behind a stream whose decoder goes on from what
+    /// it has heard, the head of a packet of [`between`] comes back, to be sent at once.
     pub fn begin(&mut self, voice: Voice<B>, now: MonoTime) -> Option<Head> {
         let encoder = match voice {
             Voice::Relay { stream, .. } => Encoder::Talker(stream),
@@ -150,7 +145,7 @@ impl<B: Copy + Eq> Sender<B> {
         };
         let changed = self.encoder.is_some_and(|before| before != encoder);
         self.encoder = Some(encoder);
-        let silence = (changed && self.format.codec == Codec::Opus).then(|| {
+        let silence = (changed && between(self.format.codec).is_some()).then(|| {
             let timestamp = self.timestamp_at(now);
             self.commit(self.next_sequence, timestamp, true, now)
         });
@@ -289,7 +284,7 @@ impl<B: Copy + Eq> Sender<B> {
         match self.newest {
             None => self.ssrc.rotate_left(16) ^ self.next_sequence as u32,
             Some((newest, at)) => {
-                let least = self.format.ticks_per_packet().max(self.format.clock_hz / 1000 * OPUS_SILENCE_MS);
+                let least = self.format.ticks_per_packet().max(self.format.clock_hz / 1000 * BETWEEN_MS);
                 newest.wrapping_add(self.ticks(now.since(at).as_nanos()).max(least))
             }
         }

@@ -15,9 +15,9 @@ use super::hold::{HeldFrame, NotHeld};
 use super::keying::TransmitChange;
 use super::outbox::{Carries, Outbox, PacketKind};
 use super::port::{Held, Port};
-use super::sender::{Head, OPUS_SILENCE, Voice};
+use super::sender::{Head, Voice};
 use super::shard::Shard;
-use super::silence::silence;
+use super::silence::{between, silence};
 use super::slab::{BurstSlot, PortSlot};
 use crate::domain::talker::Alias;
 
@@ -164,6 +164,7 @@ impl Shard {
             self.counters.mixed += 1;
             return Ok(());
         }
+        open.stray();
         self.counters.limit(MediaLimit::Outbox);
         Err(NotSent::NoRoom)
     }
@@ -177,6 +178,10 @@ impl Shard {
     }
 
     fn miss(&mut self, port: PortSlot, held: Held, ms: u32, cause: MissCause) {
+        // Who has no peer yet has no decoder that could have heard anything.
+        if cause != MissCause::NoPeer {
+            self.ports[port].stray();
+        }
         for ear in self.ports[port].hearing.ears_mut().iter_mut().filter(|ear| held.says(ear)) {
             if ear.missed != Some(cause) {
                 self.counters.miss(cause);
@@ -227,6 +232,7 @@ impl Shard {
     fn give_up(&mut self, port: PortSlot, cause: MissCause) {
         let open = &mut self.ports[port];
         let packet_ms = u32::from(open.format_out().packet_ms);
+        open.stray();
         let Some(hold) = &mut open.hold else { return };
         let (hearing, counters) = (&mut open.hearing, &mut self.counters);
         hold.give_up(|frame| {
@@ -271,6 +277,10 @@ impl Shard {
         let mut payload = [0; super::codec::PAYLOAD_BYTES_MAX];
         let length = silence(open.format_out(), &mut payload);
         put(open, port, to, Carries::Nobody, &head, &elements, &payload[..length], out);
+        // It overtakes what waits, whose coder began anew after the last sign before it.
+        if open.hold.as_ref().is_none_or(super::hold::Hold::is_empty) {
+            open.stray();
+        }
     }
 
     /// A talker whose client reads our keying element is told of the floor at once, in a packet of its own.
@@ -428,13 +438,6 @@ pub(super) struct MixedFrame<'a> {
     pub payload: &'a [u8],
 }
 
-impl Port {
-    /// A packet that carries no speech belongs to whichever of our encoders was last.
-    fn sign_voice(&self) -> Voice<BurstSlot> {
-        self.voice.filter(|voice| matches!(voice, Voice::Mix { .. })).unwrap_or(Voice::Mix { encoder: 0 })
-    }
-}
-
 /// The head of a packet that is no talker's; a silence frame goes first if another encoder's came before.
 fn own_head(
     open: &mut Port,
@@ -447,9 +450,9 @@ fn own_head(
 ) -> Option<Head> {
     if open.voice != Some(voice) {
         open.voice = Some(voice);
-        if let Some(head) = open.sender.begin(voice, now) {
+        if let (Some(head), Some(rest)) = (open.sender.begin(voice, now), between(open.format_out().codec)) {
             let elements = open.elements(Alias::default(), None);
-            put(open, port, to, carries, &head, &elements, &OPUS_SILENCE, out);
+            put(open, port, to, carries, &head, &elements, rest, out);
         }
     }
     open.sender.mix(now)

@@ -18,7 +18,7 @@ use super::field::{Ear, Field};
 use super::geography::{AGENCIES, agency, user};
 use super::reference::Reach;
 use super::seat::Sent;
-use super::stamp::{self, LIVE, Said, Stamp};
+use super::stamp::{self, EarDecoder, LIVE, Said, Stamp};
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident breaks $law:ident;)*) => {
@@ -269,7 +269,9 @@ impl Saboteur {
     fn second_voice(&self, sent: &Sent, field: &Field, allowed: &Reach) -> Option<Sent> {
         let device = &field.devices[sent.ear];
         let packet = RtpPacket::parse(&sent.bytes).ok()?;
-        let Said::Stamped(first) = stamp::read(device.format(), packet.payload, &mut None) else { return None };
+        let Said::Stamped(first) = stamp::read(device.format(), packet.payload, &mut EarDecoder::default()) else {
+            return None;
+        };
         let other = field.speakers.iter().find(|speaker| {
             let heard = speaker.through.iter().any(|talker| allowed.has(*talker, sent.ear));
             speaker.voice != first.voice && heard && device.spec.transmit.overlap == Overlap::One
@@ -344,7 +346,7 @@ pub(super) fn with_ssrc(mut sent: Sent, mark: u8) -> Sent {
 pub(super) fn next_frame(sent: &Sent, devices: &[Device]) -> Option<Sent> {
     let format = devices[sent.ear].format();
     let packet = RtpPacket::parse(&sent.bytes).ok()?;
-    let Said::Stamped(said) = stamp::read(format, packet.payload, &mut None) else { return None };
+    let Said::Stamped(said) = stamp::read(format, packet.payload, &mut EarDecoder::default()) else { return None };
     let mut bytes = sent.bytes.clone();
     bytes.truncate(sent.bytes.len() - packet.payload.len());
     bytes.extend(stamp::payload(format, Stamp { frame: 20_000 + said.frame, ..said }));
@@ -354,7 +356,7 @@ pub(super) fn next_frame(sent: &Sent, devices: &[Device]) -> Option<Sent> {
 /// Whether it carries somebody's own frame, and no tone or mix.
 fn is_voice(sent: &Sent, devices: &[Device]) -> bool {
     let format = devices[sent.ear].format();
-    let said = |packet: RtpPacket<'_>| stamp::read(format, packet.payload, &mut None);
+    let said = |packet: RtpPacket<'_>| stamp::read(format, packet.payload, &mut EarDecoder::default());
     RtpPacket::parse(&sent.bytes).is_ok_and(|packet| matches!(said(packet), Said::Stamped(_)))
 }
 

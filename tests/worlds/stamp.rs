@@ -8,8 +8,8 @@
 use std::f64::consts::TAU;
 use std::sync::OnceLock;
 
-use audio_codec::Encoder;
-use audio_codec::g722::G722Encoder;
+use audio_codec::g722::{G722Decoder, G722Encoder};
+use audio_codec::{Decoder as _, Encoder as _};
 use crosspatch::domain::audio::{Codec, Format};
 
 /// A talker of the world: a person, not a port; two gateways of one talkgroup may both bring the same voice.
@@ -47,10 +47,17 @@ pub enum Said {
     Stamped(Stamp),
     /// Sound made by the daemon: a mix, a transcoding, a notice.
     Sound(Vec<i16>),
-    /// One CELT silence frame, sent where the source behind a stream changes.
+    /// A packet of rest, sent where the source behind a stream changes.
     Silence,
     /// Nothing that its payload type could hold.
     Nonsense,
+}
+
+/// An ear's own decoder, in a law whose decoders go on from what they have heard.
+#[derive(Default)]
+pub struct EarDecoder {
+    opus: Option<opus::Decoder>,
+    g722: G722Decoder,
 }
 
 /// The payload of one stamped 20 ms frame.
@@ -67,16 +74,22 @@ pub fn payload(format: Format, stamp: Stamp) -> Vec<u8> {
     bytes
 }
 
-/// What arrived, as an ear that knows its own format takes it. `decoder` is the ear's own Opus decoder. Of G.722
-/// only stamps are read: our encoder begins anew with each burst where the ear's decoder goes on, and until they meet
-/// it overshoots to full scale (known): what is heard there is like no voice.
-pub fn read(format: Format, bytes: &[u8], decoder: &mut Option<opus::Decoder>) -> Said {
+/// What arrived, as an ear that knows its own format takes it.
+pub fn read(format: Format, bytes: &[u8], decoder: &mut EarDecoder) -> Said {
     if format.codec == Codec::Opus && bytes == SILENCE {
-        decode_opus(bytes, decoder); // what was heard before must not ring on in what comes next
+        decode_opus(bytes, &mut decoder.opus); // what was heard before must not ring on in what comes next
+        return Said::Silence;
+    }
+    // A decoder of G.722 goes on from whatever it has heard, stamps as well.
+    let sound = (format.codec == Codec::G722).then(|| decode_g722(bytes, &mut decoder.g722));
+    if format.codec == Codec::G722 && bytes == G722_REST {
         return Said::Silence;
     }
     if let Some(stamp) = stamp_of(format, bytes) {
         return Said::Stamped(stamp);
+    }
+    if let Some(sound) = sound {
+        return sound;
     }
     match format.codec {
         Codec::Pcmu => Said::Sound(bytes.iter().map(|byte| ulaw(*byte)).collect()),
@@ -84,7 +97,7 @@ pub fn read(format: Format, bytes: &[u8], decoder: &mut Option<opus::Decoder>) -
         Codec::L16 if bytes.len().is_multiple_of(2) => {
             Said::Sound(bytes.as_chunks().0.iter().map(|two| i16::from_be_bytes(*two)).collect())
         }
-        Codec::Opus => decode_opus(bytes, decoder),
+        Codec::Opus => decode_opus(bytes, &mut decoder.opus),
         Codec::L16 | Codec::G722 => Said::Nonsense,
     }
 }
@@ -96,7 +109,8 @@ pub fn carried(format: Format, bytes: &[u8]) -> Option<Stamp> {
         Codec::Opus => bytes == SILENCE,
         Codec::Pcmu => bytes.iter().all(|byte| ulaw(*byte).unsigned_abs() < STILL),
         Codec::Pcma => bytes.iter().all(|byte| alaw(*byte).unsigned_abs() < STILL),
-        Codec::L16 | Codec::G722 => bytes.iter().all(|byte| *byte == 0),
+        Codec::L16 => bytes.iter().all(|byte| *byte == 0),
+        Codec::G722 => bytes == G722_REST,
     };
     stamp_of(format, bytes).or(still.then_some(nobody))
 }
@@ -150,6 +164,8 @@ const NIBBLES: usize = 12;
 const STAMP: usize = NIBBLES + 4;
 /// TOC (CELT, 20 ms, one frame) and a frame that decodes to silence.
 const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
+/// The softest code of both bands, for 20 ms.
+const G722_REST: [u8; 160] = [0xfd; 160];
 
 fn nibbles_of(stamp: Stamp) -> [u8; NIBBLES] {
     let word = 0xa << 44
@@ -285,6 +301,14 @@ fn decode_opus(bytes: &[u8], decoder: &mut Option<opus::Decoder>) -> Said {
     }
 }
 
+fn decode_g722(bytes: &[u8], decoder: &mut G722Decoder) -> Said {
+    let mut sound = vec![0; 2 * bytes.len()];
+    match decoder.decode_into(bytes, &mut sound) {
+        Ok(_) => Said::Sound(sound),
+        Err(_) => Said::Nonsense,
+    }
+}
+
 fn nearest(sample: i16, law: fn(u8) -> i16) -> u8 {
     (0..=255).min_by_key(|byte| (i32::from(law(*byte)) - i32::from(sample)).abs()).unwrap_or(0)
 }
@@ -316,11 +340,11 @@ mod tests {
         for codec in FORMATS {
             let format = Format::usual(codec);
             let bytes = payload(format, stamp);
-            assert_eq!(read(format, &bytes, &mut None), Said::Stamped(stamp), "{codec:?}");
+            assert_eq!(read(format, &bytes, &mut EarDecoder::default()), Said::Stamped(stamp), "{codec:?}");
             let destroyed = (0..bytes.len()).filter(|at| {
                 let mut touched = bytes.clone();
                 touched[*at] ^= 4;
-                read(format, &touched, &mut None) != Said::Stamped(stamp)
+                read(format, &touched, &mut EarDecoder::default()) != Said::Stamped(stamp)
             });
             assert_eq!(destroyed.count(), bytes.len(), "{codec:?}");
         }
@@ -328,9 +352,9 @@ mod tests {
 
     #[test]
     fn every_codec_carries_its_talkers_tone_and_no_others() {
-        for codec in FORMATS.into_iter().filter(|codec| *codec != Codec::G722) {
+        for codec in FORMATS {
             let format = Format::usual(codec);
-            let mut decoder = None;
+            let mut decoder = EarDecoder::default();
             let mut sound = Vec::new();
             for frame in 0..4 {
                 let mut bytes = payload(format, Stamp { voice: 5, over: 1, frame, air: 0 });

@@ -5,7 +5,6 @@ pub mod need;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crosspatch::domain::audio::Codec;
 use crosspatch::domain::floor::BurstEnd;
 use crosspatch::domain::id::{BurstId, PatchId};
 use crosspatch::domain::port::PortRole;
@@ -446,9 +445,6 @@ impl Bursts {
         let whole = burst.is_whole();
         for (ear, outcome) in &burst.outcomes {
             let device = &field.devices[*ear];
-            if device.format().codec == Codec::G722 {
-                continue; // what is mixed for it is not read
-            }
             let heard = ears.heard.get(&(*ear, burst.voice, burst.over));
             let (frames, tones) = heard.map_or((0, 0), |heard| (heard.frames.len() as u32, heard.tones));
             // Of a mix only the voice can be told: what is played late may be counted for the next over.
