@@ -98,6 +98,27 @@ fn an_emergency_at_its_limit_stays_audible_at_its_own_agencys_consoles() {
 }
 
 #[test]
+fn an_emergency_that_is_cleared_past_its_limit_is_no_new_request() {
+    let console = PortSpec { role: PortRole::Console, ..phone(2, Codec::Pcmu) };
+    let mut ports = [phone(1, Codec::Pcmu), console, phone(3, Codec::Pcmu)];
+    ports[0].receive.talk_limit_ms = 200;
+    let mut bench = strict(&ports, policy());
+    let emergency = |open| Order::Emergency { port: port_id(1), talker: Alias::default(), open };
+    bench.order([emergency(true)]);
+    bench.talk_for(1, 3, numbered);
+    // The shard is held up: the key's own limit is noticed before the floor's.
+    bench.now = bench.now.plus_ms(700);
+    bench.talk(1, &numbered(3));
+    assert_eq!(bench.ended().len(), 1);
+    bench.talk(1, &numbered(4));
+    assert_eq!((bench.heard(2).len(), bench.heard(3).len()), (5, 3), "its own console hears it on");
+    bench.order([emergency(false)]);
+    bench.talk_for(1, 5, numbered);
+    assert_eq!((bench.heard(2).len(), bench.heard(3).len()), (5, 3));
+    assert_eq!((bench.started().len(), bench.ended().len()), (1, 1), "it got the floor again without unkeying");
+}
+
+#[test]
 fn an_emergency_is_granted_over_a_full_floor_and_the_pre_empted_one_learns_it() {
     let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu), phone(3, Codec::Pcmu)];
     let mut bench = strict(&ports, FloorPolicy { holders_max: 1, ..policy() });

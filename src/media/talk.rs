@@ -160,6 +160,19 @@ impl Shard {
         self.bursts[burst].emergency = emergency;
         for at in 0..self.bursts[burst].lists.talks.len() {
             let Talk { patch, leg, state, .. } = self.bursts[burst].lists.talks[at];
+            match state {
+                // Past its limit only the emergency kept it audible; its end is no new request.
+                TalkState::PastLimit if !emergency => {
+                    self.lost(burst, patch, BurstEnd::TimedOut, None, now, out);
+                    continue;
+                }
+                TalkState::Refused(_) if !emergency => continue,
+                TalkState::PastLimit
+                | TalkState::Refused(_)
+                | TalkState::Asked { .. }
+                | TalkState::Queued
+                | TalkState::Granted { .. } => {}
+            }
             let standing = self.floor_standing(burst, leg);
             let limit_ms = self.port_limit_ms(burst);
             let Some(floor) = self.patches.get_mut(patch).and_then(|patch| patch.floor.as_mut()) else {
