@@ -167,6 +167,26 @@ fn a_key_stands_from_the_first_word_to_the_end_of_the_tail() {
 }
 
 #[test]
+fn silence_held_behind_the_last_word_does_not_keep_a_transmitter_up() {
+    let late = PortSpec {
+        payloads: radio(2, Codec::L16).payloads,
+        ..transmitter(|transmit| transmit.grant = GrantSign::AfterMs(600))
+    };
+    let mut bench = Bench::patched(&[phone(1, Codec::Pcmu), late]);
+    // Presence ends 300 ms after the last packet: until then the mix goes on.
+    bench.talk_for(1, 20, numbered);
+    let mut heard_when_told = None;
+    for _ in 0..150 {
+        bench.tick();
+        if bench.outcome_of(2).is_some() {
+            heard_when_told.get_or_insert(bench.heard(2).len());
+        }
+    }
+    assert_eq!(Some(bench.heard(2).len()), heard_when_told, "packets after the last word");
+    assert!(bench.heard(2).len() >= 20);
+}
+
+#[test]
 fn events_frame_the_burst_of_a_gateway_that_keys_by_them() {
     let ports = [phone(1, Codec::Pcmu), transmitter(|transmit| transmit.keying = TransmitKeying::Event)];
     let mut bench = Bench::patched(&ports);

@@ -141,7 +141,18 @@ impl Shard {
                 }
                 self.stop_voice(port, burst);
                 self.choose(port);
+                self.drop_silence(port);
             }
+        }
+    }
+
+    /// Silence that is held behind the last word would keep a transmitter up for nobody.
+    fn drop_silence(&mut self, port: PortSlot) {
+        let open = &mut self.ports[port];
+        if open.hearing.ears().iter().all(|ear| ear.stage == Stage::Over)
+            && let Some(hold) = &mut open.hold
+        {
+            hold.purge(super::port::Held::is_silent, |_| {});
         }
     }
 
