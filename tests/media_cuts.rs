@@ -2,14 +2,14 @@
 
 mod media;
 
-use crosspatch::domain::audio::Codec;
+use crosspatch::domain::audio::{Codec, Gain};
 use crosspatch::domain::floor::{BurstEnd, MissCause};
 use crosspatch::domain::id::PatchId;
 use crosspatch::domain::order::{LegSpec, Order};
 use crosspatch::domain::port::{GrantSign, PortSpec, TransmitSpec};
 use crosspatch::domain::report::Report;
 use crosspatch::media::discard::Discard;
-use media::{Bench, leg, numbered, patch, phone, port_id, radio, table};
+use media::{Arrived, Bench, leg, numbered, patch, phone, port_id, radio, table};
 
 #[test]
 fn a_packet_in_the_outbox_is_taken_back_by_each_way_of_cutting() {
@@ -49,6 +49,28 @@ fn a_packet_in_the_outbox_is_taken_back_by_each_way_of_cutting() {
         let before = bench.reports.len();
         bench.order(orders);
         assert_eq!(bench.reports.len(), before, "{what}: not idempotent");
+    }
+}
+
+#[test]
+fn a_talker_who_was_revoked_and_is_granted_elsewhere_is_not_heard_saying_it_again() {
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu)];
+    for said in 1..5 {
+        let mut bench = Bench::patched(&ports);
+        bench.order([Order::OpenPatch(patch(2)), Order::Join(leg(2, &ports[1]))]);
+        bench.talk_for(1, said, numbered);
+        // The first patch is all it has: with the cut its outcome is told, while it goes on.
+        bench.order([Order::Revoke { patch: PatchId(1), burst: None }]);
+        assert_eq!(bench.outcomes().len(), 1);
+        // Louder there, so that it is mixed: what was relayed before still lies in the jitter buffer.
+        bench.order([Order::Join(leg(2, &ports[0])), Order::Join(LegSpec { gain: Gain(300), ..leg(2, &ports[1]) })]);
+        let before = bench.heard(2).len();
+        assert_eq!(before, said);
+        bench.talk_for(1, 20, |at| vec![0xf0 + at as u8 % 8; 160]);
+        // A filter's few samples are no speech.
+        let again = |packet: &Arrived| packet.payload.iter().filter(|byte| !**byte & 0x7f > 0x40).count() > 16;
+        assert!(bench.heard(2).len() > before + 10, "not heard in the second patch");
+        assert!(!bench.heard(2)[before..].iter().any(again), "{said} packets were relayed, and some said again");
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Burst {
     pub level: Level,
     /// The highest extended sequence number so far.
     pub newest: Option<u64>,
+    /// The newest packet when an ear's outcome was last told while it went on: whoever hears it from then on has heard
+    /// what came before, or may not.
+    pub told: Option<u64>,
     /// Learns its talker's level, if its port asked for that.
     pub leveller: Option<Leveller>,
     /// Whether what was learnt before is applied; decided when it began.

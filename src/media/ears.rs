@@ -238,7 +238,7 @@ impl Shard {
             loud: self.is_loud(burst, path.patch),
             stage: Stage::Live,
             chosen: false,
-            relayed: None,
+            relayed: self.bursts[burst].told,
             until: None,
             mixed_ms: 0,
             seat: 0,

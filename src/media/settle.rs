@@ -170,6 +170,7 @@ impl Shard {
                 return;
             }
             self.bursts[burst].lists.ears.swap_remove(at);
+            self.bursts[burst].told = self.bursts[burst].newest;
             self.tell_outcome(burst, port, out);
         }
     }

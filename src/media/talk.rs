@@ -55,6 +55,7 @@ impl Shard {
             ended: None,
             level: Level::SILENCE,
             newest: None,
+            told: None,
             leveller: None,
             levelled: false,
             playout: None,
