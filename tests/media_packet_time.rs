@@ -57,6 +57,16 @@ fn a_cut_also_takes_it_from_a_transmitter_that_waits() {
     }
 }
 
+/// An Opus encoder looks back: what it makes of silence begins with what it heard before.
+#[test]
+fn a_cut_also_takes_what_an_encoder_remembers() {
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu), phone(3, Codec::Opus)];
+    for sound in after_order(&ports, &[Order::Leave(leg(1, &ports[0]).leg)], 1, &ports[2]) {
+        let levels = [500.0, 1_300.0].map(|hz| loudest(&sound, hz));
+        assert!(levels[0] < -20.0 && levels[1] > -2.0, "cut and not cut: {levels:?}");
+    }
+}
+
 /// One talker whose packets need only be put together; another speaks before the next tick.
 #[test]
 fn whoever_speaks_next_does_not_finish_the_packet_of_a_talker_who_was_cut() {

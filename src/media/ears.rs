@@ -187,10 +187,11 @@ impl Shard {
         self.choose(port);
     }
 
-    /// The packet of a mix that is being filled holds what must not be played: the port goes on without it.
+    /// The packet of a mix that is being filled, or its encoder's memory of the one before, holds what must not be
+    /// played: the port goes on without them.
     fn leave_packet(&mut self, burst: BurstSlot, port: PortSlot) {
         let open = &mut self.ports[port];
-        if self.mixes.fills(open.mix_group, burst) {
+        if self.mixes.remembers(open.mix_group, burst) {
             open.mix_group = None;
             open.hearing.ears_mut().iter_mut().for_each(|ear| ear.miss_mixed(MissCause::Cut));
         }

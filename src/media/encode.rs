@@ -28,7 +28,9 @@ pub struct MixGroup {
     encoder: Option<Encoder>,
     /// Who sounds in the packet that is being filled, this tick's last.
     filling: Vec<BurstSlot>,
-    /// How many of them sounded before this tick.
+    /// Who sounded in the packet before: an encoder's memory of it is heard in the next one.
+    remembered: Vec<BurstSlot>,
+    /// How many of `filling` sounded before this tick.
     filled_before: usize,
     /// Whether somebody speaks in that packet, and in this tick.
     speech: (bool, bool),
@@ -54,6 +56,7 @@ impl MixGroups {
             format: Format::usual(crate::domain::audio::Codec::Opus),
             encoder: None,
             filling: Vec::with_capacity(EARS_MAX * TICKS_MAX),
+            remembered: Vec::with_capacity(EARS_MAX * TICKS_MAX),
             filled_before: 0,
             speech: (false, false),
             confirmed: false,
@@ -95,7 +98,8 @@ impl MixGroups {
             own == Some(at)
                 || own.is_none_or(|own| groups[own].filling.iter().all(|own| groups[at].filling.contains(own)))
         };
-        let fits = |at: &usize| groups[*at].parts == *wanted && is_open(&groups[*at]) && goes_on(*at);
+        let is_fresh = |at: usize| own == Some(at) || groups[at].remembered.iter().all(|burst| may_hear(*burst));
+        let fits = |at: &usize| groups[*at].parts == *wanted && is_open(&groups[*at]) && goes_on(*at) && is_fresh(*at);
         let same = own.filter(fits).or_else(|| (0..groups.len()).find(fits));
         let at = match same {
             Some(at) => at,
@@ -125,6 +129,11 @@ impl MixGroups {
     /// Whether a burst sounds in the packet that a port's group is filling.
     pub fn fills(&self, group: Option<usize>, burst: BurstSlot) -> bool {
         group.and_then(|at| self.groups.get(at)).is_some_and(|group| group.filling.contains(&burst))
+    }
+    /// Whether it sounds there, or did so lately that the encoder has not forgotten it.
+    pub fn remembers(&self, group: Option<usize>, burst: BurstSlot) -> bool {
+        let lately = group.and_then(|at| self.groups.get(at)).is_some_and(|group| group.remembered.contains(&burst));
+        lately || self.fills(group, burst)
     }
     /// Whether anybody does.
     pub fn is_filling(&self, at: usize) -> bool {
@@ -167,6 +176,7 @@ impl MixGroups {
     pub fn next_packet(&mut self, at: usize) {
         let group = &mut self.groups[at];
         let rest = group.encoder.as_ref().is_some_and(Encoder::is_waiting);
+        group.remembered.clone_from(&group.filling);
         group.filling.drain(..if rest { group.filled_before } else { group.filling.len() });
         (group.filled_before, group.speech.0) = (0, rest && group.speech.1);
     }
@@ -186,6 +196,7 @@ impl MixGroups {
                 codecs.give_encoder(encoder);
                 group.parts.clear();
                 group.filling.clear();
+                group.remembered.clear();
             }
         }
     }
