@@ -185,6 +185,26 @@ fn a_revoke_reaches_a_talker_on_another_shard_and_it_may_ask_again_after_it_unke
 }
 
 #[test]
+fn a_revoked_talker_who_declares_an_emergency_is_heard_again_on_every_shard() {
+    let ports = [on(1, 1), on(0, 2), on(1, 3), on(2, 4)];
+    for also_elsewhere in [false, true] {
+        let mut bench = spread(3, &ports, policy());
+        if also_elsewhere {
+            // Its burst goes on in a second patch, in which others listen.
+            let others = [leg(2, &ports[0]), leg(2, &ports[1])].map(Order::Join);
+            bench.order(std::iter::once(Order::OpenPatch(patch(2))).chain(others));
+        }
+        bench.talk_for(1, 3, numbered);
+        bench.order([Order::Revoke { patch: PatchId(1), burst: None }]);
+        bench.talk_for(1, 3, numbered);
+        assert_eq!([3, 4].map(|port| bench.heard(port).len()), [3, 3], "heard after it was revoked");
+        bench.order([Order::Emergency { port: port_id(1), talker: Alias::default(), open: true }]);
+        bench.talk_for(1, 10, numbered);
+        assert_eq!([3, 4].map(|port| bench.heard(port).len()), [13, 13], "an emergency was not heard");
+    }
+}
+
+#[test]
 fn an_emergency_of_another_shard_outranks_here() {
     let ports = [on(0, 1), on(1, 2), PortSpec { home: ShardId(0), ..media::radio(3, Codec::Pcmu) }];
     let mut bench = spread(2, &ports, policy());

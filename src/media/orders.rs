@@ -55,6 +55,10 @@ impl Cuts {
             self.ports.push(port);
         }
     }
+    /// It has the floor again: what comes from now on is behind that in the ring.
+    pub(super) fn forget(&mut self, burst: BurstId, patch: PatchId) {
+        self.revoked.retain(|revoked| *revoked != (burst, patch));
+    }
     /// Whether a frame of it comes too late.
     pub(super) fn recalls(&self, burst: BurstId, patch: PatchId) -> bool {
         self.revoked.contains(&(burst, patch))

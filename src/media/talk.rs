@@ -258,6 +258,7 @@ impl Shard {
     pub(super) fn won(&mut self, burst: BurstSlot, patch: PatchSlot, now: MonoTime, out: &mut Outbox) {
         let Some(open) = self.bursts.get_mut(burst) else { return };
         let Some(talk) = open.talk_mut(patch) else { return };
+        let had_lost = matches!(talk.state, TalkState::Refused(_));
         talk.state = TalkState::Granted { since: now };
         let leg = talk.leg;
         let report = Report::BurstStarted {
@@ -276,6 +277,10 @@ impl Shard {
         }
         self.notify(burst, FloorNotice::Granted, now, out);
         self.open_ears(burst, now, out);
+        if had_lost && self.patches[patch].floor.is_some() {
+            // An emergency is heard again; shards that were told of its end would take its speech for late.
+            self.tell_listeners(burst, patch, TrunkMessage::Granted, now, out);
+        }
     }
 
     /// It no longer has the floor of a patch.

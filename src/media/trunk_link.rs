@@ -101,8 +101,12 @@ impl Shard {
                 self.take_speech(patch, frame, &speech, now, out)
             }
             TrunkMessage::Granted => {
-                // A talker that has let go meanwhile needs no floor; its home has the release behind the request.
-                let burst = known.filter(|burst| self.bursts[*burst].ended.is_none()).ok_or(Discard::AfterEnd)?;
+                self.cuts.forget(frame.burst, frame.patch);
+                // A talker that has let go meanwhile needs no floor; its home has the release behind the request. Here
+                // alone a listener's burst may go on after its end.
+                let is_over = |burst: &BurstSlot| self.port_of(*burst).is_some() && self.bursts[*burst].ended.is_some();
+                let burst = known.filter(|burst| !is_over(burst)).ok_or(Discard::AfterEnd)?;
+                self.bursts[burst].ended = None;
                 self.won(burst, patch, now, out);
                 Ok(())
             }
