@@ -87,7 +87,7 @@ impl Runner {
             }
             Self::Ours => {
                 let ours = Ours::start(talker, &addresses);
-                let turn = talk(&socket, ours.input, ours.thread, sink, listeners);
+                let turn = talk(&socket, ours.inputs[0], ours.thread, sink, listeners);
                 ours.finish();
                 turn
             }

@@ -1,4 +1,4 @@
-//! A media thread as the daemon runs it, with one patch: port 1 talks, the others hear.
+//! A media thread as the daemon runs it, with the ports, patches and legs that a bench gives it.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -17,29 +17,34 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use crate::rig::{MEASURED, Thread};
 use crate::world::{leg, patch, phone};
 
-/// One thread and its patch.
+/// One thread and what it was told.
 pub struct Ours {
-    pub input: SocketAddr,
+    /// Where each port listens, in their order.
+    pub inputs: Vec<SocketAddr>,
     pub thread: Thread,
     pub link: ShardLink,
     told: Arc<OwnedFd>,
 }
 
 impl Ours {
-    /// A talker that sends from `talker`, and a phone for each listener.
+    /// One patch: a talker that sends from `talker`, and a phone for each listener.
     pub fn start(talker: SocketAddr, listeners: &[SocketAddr]) -> Self {
+        let peers = std::iter::once(&talker).chain(listeners);
+        let ports: Vec<PortSpec> = peers.enumerate().map(|(at, peer)| port(at as u128 + 1, *peer)).collect();
+        let legs: Vec<LegSpec> = ports.iter().map(|port| leg(1, port)).collect();
+        Self::of(RouteTable { ports, patches: vec![patch(1)], legs, ..RouteTable::default() })
+    }
+
+    /// Any routes; returns once they are in force.
+    pub fn of(table: RouteTable) -> Self {
         let told = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap());
         let mut links = media::start(1, &ShardLimits::default(), NodeId(1), &[7], &told).unwrap();
         let link = links.pop().unwrap();
         let thread = Thread::named("media-0");
         thread.pin(MEASURED);
-        let peers = std::iter::once(&talker).chain(listeners);
-        let ports: Vec<PortSpec> = peers.enumerate().map(|(at, peer)| port(at as u128 + 1, *peer)).collect();
-        let sockets: Vec<NewSockets> = ports.iter().enumerate().map(|(at, port)| open(at, port)).collect();
-        let input = sockets[0].sockets.local().unwrap();
-        let legs: Vec<LegSpec> = ports.iter().map(|port| leg(1, port)).collect();
-        let table = RouteTable { ports, patches: vec![patch(1)], legs, ..RouteTable::default() };
-        let mut ours = Self { input, thread, link, told };
+        let sockets: Vec<NewSockets> = table.ports.iter().enumerate().map(|(at, port)| open(at, port)).collect();
+        let inputs = sockets.iter().map(|new| new.sockets.local().unwrap()).collect();
+        let mut ours = Self { inputs, thread, link, told };
         ours.order(1, vec![Order::Only(table)], sockets);
         ours
     }
