@@ -240,6 +240,7 @@ impl Shard {
             stage: Stage::Live,
             chosen: false,
             relayed: self.bursts[burst].told,
+            left_to_mix: false,
             until: None,
             mixed_ms: 0,
             seat: 0,

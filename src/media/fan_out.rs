@@ -144,8 +144,9 @@ impl Shard {
             }
             match mode {
                 Mode::Relay(relayed) if relayed == burst => self.relay(port, burst, spoken, packet_ms, now, out),
-                // Mixed ports hear it in the tick.
-                Mode::Relay(_) | Mode::Mix | Mode::Silent => {}
+                // It is heard in the tick.
+                Mode::Mix => ear.left_to_mix = true,
+                Mode::Relay(_) | Mode::Silent => {}
             }
         }
     }

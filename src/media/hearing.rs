@@ -9,7 +9,8 @@
 //!     +--------- no burst left --------+------------------ no burst left --------------+
 //! ```
 //!
-//! Once in a mix, a port stays in it until no burst is left: changing back in mid-speech would jump in time.
+//! Once in a mix, a port stays in it until no burst is left: changing back in mid-speech would jump in time. Only if the
+//! second talker is gone before the first has said anything more, the port relays on as if nothing had been.
 
 use std::cmp::Reverse;
 
@@ -50,6 +51,8 @@ pub struct Ear {
     pub chosen: bool,
     /// The newest packet that was relayed to it: what a mix still plays of those has been heard.
     pub relayed: Option<u64>,
+    /// A packet came while the port mixed: it is heard there, and nothing can be relayed before it.
+    pub left_to_mix: bool,
     /// The newest packet that its talker had said when it lost the floor: what comes later is not for this ear.
     pub until: Option<u64>,
     /// Its audio in the packet of a mix that is being filled (ms).
@@ -140,6 +143,10 @@ impl Ear {
         let past = self.until.is_some() && played > self.until;
         !heard && !past
     }
+    /// Whether its next packet follows the one that was relayed last.
+    fn goes_on(&self) -> bool {
+        self.relayable && self.stage == Stage::Live && self.relayed.is_some() && !self.left_to_mix
+    }
     /// Greater is heard first. An emergency yields to nothing, not even to a dispatcher's.
     pub fn weight(&self) -> (bool, Option<super::floor::Rank>, Reverse<u64>) {
         let rank = (!self.standing.emergency).then(|| self.standing.rank());
@@ -219,6 +226,7 @@ impl Hearing {
         let mut sounding = self.ears.iter().filter(|ear| ear.chosen && ear.stage != Stage::Over);
         match (sounding.next(), sounding.next(), self.mode) {
             (None, _, _) => Mode::Silent,
+            (Some(ear), None, Mode::Mix) if ear.goes_on() => Mode::Relay(ear.burst),
             (Some(_), _, Mode::Mix) | (Some(_), Some(_), _) => self.relay_of_several(),
             (Some(ear), None, Mode::Silent | Mode::Relay(_)) if ear.relayable => Mode::Relay(ear.burst),
             (Some(_), None, Mode::Silent | Mode::Relay(_)) => Mode::Mix,
@@ -270,6 +278,7 @@ mod tests {
             stage: Stage::Live,
             chosen: false,
             relayed: None,
+            left_to_mix: false,
             until: None,
             mixed_ms: 0,
             seat: 0,
@@ -322,6 +331,23 @@ mod tests {
         hearing.remove(BurstSlot::new(1, 0));
         hearing.choose(Overlap::Mix, 3);
         assert_eq!(hearing.mode(), Mode::Silent);
+    }
+
+    #[test]
+    fn a_second_talker_who_is_gone_before_the_first_says_more_costs_no_mix() {
+        for left_to_mix in [false, true] {
+            let mut hearing = Hearing::default();
+            assert!(hearing.add(ear(1, 5, false)));
+            hearing.choose(Overlap::Mix, 3);
+            hearing.ears_mut()[0].relayed = Some(7);
+            assert!(hearing.add(ear(2, 5, false)));
+            hearing.choose(Overlap::Mix, 3);
+            hearing.ears_mut()[0].left_to_mix = left_to_mix;
+            hearing.remove(BurstSlot::new(2, 0));
+            hearing.choose(Overlap::Mix, 3);
+            let expected = if left_to_mix { Mode::Mix } else { Mode::Relay(BurstSlot::new(1, 0)) };
+            assert_eq!(hearing.mode(), expected, "a packet was left to the mix: {left_to_mix}");
+        }
     }
 
     #[test]

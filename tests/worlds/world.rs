@@ -12,8 +12,8 @@ use crosspatch::domain::report::Report;
 use crosspatch::domain::time::{FRAME_MS, MonoTime, Now, WallTime};
 use crosspatch::wire::rtp::RtpPacket;
 
-use super::checkers::bursts::Bursts;
 use super::checkers::bursts::need::Papers;
+use super::checkers::bursts::{Bursts, is_several};
 use super::checkers::ears::{Ears, Scene};
 use super::checkers::notices::{Notices, Verdict};
 use super::checkers::sessions::Sessions;
@@ -64,6 +64,8 @@ pub struct World {
     levelled_before: Reach,
     /// Voices that each ear may be hearing, as of this breath.
     sounding: Vec<u32>,
+    /// When each last had more than one to hear.
+    several_at: Vec<MonoTime>,
     pub notices: Notices,
     /// Whose emergencies are on paper, and were at the last looks.
     papers: [Papers; 3],
@@ -165,6 +167,7 @@ impl World {
             levelled: Reach::default(),
             levelled_before: Reach::default(),
             sounding: Vec::new(),
+            several_at: Vec::new(),
             notices: Notices::default(),
             papers: [Papers::default(); 3],
             ears: Ears::default(),
@@ -327,6 +330,10 @@ impl World {
         self.saboteur.packets(&mut flushed.packets, &self.field, &self.target.reach(), now);
         if !flushed.packets.is_empty() {
             self.sounding = self.bursts.sounding(&self.target, self.field.devices.len(), now);
+            self.several_at.resize(self.sounding.len(), MonoTime(0));
+            for (at, sounding) in self.several_at.iter_mut().zip(&self.sounding) {
+                *at = if is_several(*sounding) { now } else { *at };
+            }
         }
         for sent in flushed.packets {
             self.depart(&sent);
@@ -392,6 +399,7 @@ impl World {
             decided: &self.decided_reach,
             lately: &lately,
             sounding: &self.sounding,
+            several_at: &self.several_at,
             levelled: &self.levelled.or(&self.levelled_before),
         };
         let (ssrc, sequence) = (packet.header.ssrc, packet.header.sequence);

@@ -488,6 +488,11 @@ impl Burst {
 /// In a set of voices: somebody of the other site, not known yet.
 pub const SOMEBODY: u32 = 1 << 31;
 
+/// Whether more than one may be meant.
+pub const fn is_several(voices: u32) -> bool {
+    voices.count_ones() > 1 || voices & SOMEBODY != 0
+}
+
 /// Who had to hear at least a part of it. A floor that was won and lost at one moment gave nobody anything to hear.
 fn entitled(burst: &Burst) -> u32 {
     let lasting = burst.talks.values().filter(|talk| talk.ended.is_none_or(|(_, at)| now_after(talk.began, at)));

@@ -6,7 +6,7 @@ use crosspatch::domain::audio::Gain;
 use crosspatch::domain::port::{Overlap, PortRole, TransmitKeying};
 use crosspatch::domain::time::MonoTime;
 
-use super::bursts::SOMEBODY;
+use super::bursts::is_several;
 use super::{Findings, Law};
 use crate::worlds::device::Device;
 use crate::worlds::field::{Ear, Field};
@@ -25,6 +25,8 @@ pub struct Scene<'a> {
     pub lately: &'a Reach,
     /// Bursts that an ear may be hearing, or whose end it may still be played: one bit per voice.
     pub sounding: &'a [u32],
+    /// When each ear last had more than one to hear.
+    pub several_at: &'a [MonoTime],
     /// Gains that keep a payload from passing untouched stand between these talkers and ears.
     pub levelled: &'a Reach,
 }
@@ -234,10 +236,9 @@ impl Ears {
     fn check_need(&mut self, ear: Ear, voices: &[Voice], scene: &Scene<'_>, found: &mut Findings) {
         let Some(book) = self.books.get_mut(&ear) else { return };
         let device = &scene.field.devices[ear];
-        // What a hold plays was mixed before the pause.
-        if scene.now.ms_since(book.last_at) > 1_000 + u64::from(device.spec.transmit.hold_max_ms) {
-            book.mixes = false;
-        }
+        // What a hold plays was mixed before the pause, and there may have been two when nothing could leave.
+        let lately = |at: MonoTime| scene.now.ms_since(at) <= 1_000 + u64::from(device.spec.transmit.hold_max_ms);
+        book.mixes &= lately(book.last_at);
         let hard = |voice: u8| {
             let through = &scene.field.speakers[usize::from(voice)].through;
             through.iter().any(|talker| {
@@ -249,7 +250,7 @@ impl Ears {
             })
         };
         let sounding = scene.sounding[ear];
-        let several = sounding.count_ones() > 1 || sounding & SOMEBODY != 0;
+        let several = is_several(sounding) || lately(scene.several_at[ear]);
         book.mixes |= several || (0..VOICES_MAX).any(|voice| sounding >> voice & 1 == 1 && hard(voice));
         if let [voice] = voices
             && !book.mixes
