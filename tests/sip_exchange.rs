@@ -101,8 +101,9 @@ fn a_call_gets_its_talkgroups_number_and_no_other() {
         phone.up(&mut rig, number, "");
         assert_eq!(rig.told().last().unwrap().0, place, "{number}");
     }
-    for number in ["6003", "911", "*", "6001x"] {
-        phone.anew(number);
+    // A bare number names somebody, too: it is not for the phone's own talkgroup.
+    for number in ["6003", "911", "*", "6001x", "tel:911"] {
+        phone.anew(&number.replace(':', "-"));
         assert_eq!(status(&phone.call(&mut rig, number, "", OFFER)), 404, "{number}");
     }
     let mut deputy = Phone::new("1002", "pw-1002");

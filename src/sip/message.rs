@@ -165,6 +165,20 @@ pub fn user_of(uri: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Whom a request URI calls: the user of a SIP URI, the bare number of a `tel:` URI (RFC 3966 section 3). Anything else,
+/// `urn:service:sos` (RFC 5031) for one, is told whole: nobody has that name, and it is not as if nobody had been named.
+pub fn dialled_of(uri: &str) -> String {
+    match uri.split_once(':') {
+        Some((scheme, _)) if ["sip", "sips"].iter().any(|sip| scheme.eq_ignore_ascii_case(sip)) => user_of(uri),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tel") => {
+            let number = rest.split(';').next().unwrap_or_default();
+            let bare: String = number.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).collect();
+            if bare.is_empty() { uri.to_owned() } else { bare }
+        }
+        Some(_) | None => uri.to_owned(),
+    }
+}
+
 /// A message of ours, line by line.
 #[derive(Clone, Debug)]
 pub struct Writer(String);
@@ -268,6 +282,8 @@ mod tests {
         assert_eq!((uri_of(from), parameter(from, "TAG")), ("sip:1001@192.0.2.1", Some("f1")));
         assert_eq!(user_of("sip:10%301;x=y:pw@h"), "1001");
         assert_eq!(user_of("sip:host"), "");
+        assert_eq!(["tel:9-1-1;phone-context=x", "sip:911@h;user=phone"].map(dialled_of), ["911", "911"]);
+        assert_eq!(["sip:host", "tel:", "urn:service:sos"].map(dialled_of), ["", "tel:", "urn:service:sos"]);
     }
 
     #[test]

@@ -154,6 +154,9 @@ fn agree(ours: &Message, bytes: &[u8]) {
     if of("via").contains('[') {
         return; // nor an address of the newer internet
     }
+    if !of("to").contains("sip:") {
+        return; // nor a bare number
+    }
     let theirs = rsip::SipMessage::try_from(bytes).expect("rsip reads it");
     assert_eq!(theirs.call_id_header().unwrap().value(), of("call-id"));
     assert_eq!(theirs.cseq_header().unwrap().seq().unwrap(), ours.cseq().unwrap());
@@ -263,7 +266,7 @@ impl Phone {
 
     /// Calls, and acknowledges an answer that is yes.
     pub fn call(&mut self, rig: &mut Rig, number: &str, lines: &str, body: &str) -> Message {
-        let uri = format!("sip:{number}@192.0.2.1");
+        let uri = if number.contains(':') { number.to_owned() } else { format!("sip:{number}@192.0.2.1") };
         let answer = self.ask_and_prove(rig, "INVITE", &uri, lines, body);
         if status(&answer) == 200 {
             self.to_tag = parameter(answer.value("to").unwrap(), "tag").map(str::to_owned);

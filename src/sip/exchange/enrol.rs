@@ -6,7 +6,7 @@ use crate::domain::time::MonoTime;
 use crate::sip::call::{Call, CallEnd, Outcome, Reply};
 use crate::sip::dialog::Dialog;
 use crate::sip::digest::{Authorization, Verdict};
-use crate::sip::message::{Message, Start, parameter, uri_of, user_of};
+use crate::sip::message::{Message, Start, dialled_of, parameter, uri_of, user_of};
 use crate::sip::registrar::{Contact, Contacts, RegisterRefusal, Registration};
 
 impl Exchange {
@@ -77,7 +77,7 @@ impl Exchange {
     ) {
         let Some(user) = self.authenticated(request, came, now, acts) else { return };
         let Start::Request { uri, .. } = &request.start else { return };
-        let dialled = user_of(uri);
+        let dialled = dialled_of(uri);
         let kind = request.value("content-type").unwrap_or("application/sdp");
         let is_sdp = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/sdp"));
         let refusal = match self.place_of(&user, &dialled) {
