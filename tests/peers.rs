@@ -36,6 +36,8 @@ mod plain;
 mod ports;
 #[path = "peers/sites.rs"]
 mod sites;
+#[path = "peers/trunks.rs"]
+mod trunks;
 
 use std::time::Duration;
 

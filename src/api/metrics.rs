@@ -135,6 +135,11 @@ fn telephony(registry: &mut Registry, door: &Door) {
     ] {
         datagrams.get_or_create(&vec![("what", what.to_owned())]).inc_by(value);
     }
+    let trunks = <Family<Vec<(&str, String)>, Gauge>>::default();
+    registry.register("trunk_up", "1 while a trunk answers and accepts us", trunks.clone());
+    for (trunk, is_up) in &counters.trunks {
+        trunks.get_or_create(&vec![("trunk", trunk.to_string())]).set(i64::from(*is_up));
+    }
     let refused = count(registry, "sip_gate", "Messages of SIP that the gate refused");
     for (fault, name) in GateFault::ALL.iter().zip(words(&GateFault::ALL)) {
         let value = counters.gate.get(fault).copied().unwrap_or_default();

@@ -13,7 +13,7 @@ use super::table::Table;
 use super::{offline, pretty};
 use crate::api;
 use crate::api::tokens::Known;
-use crate::config::{PhoneAccount, Settings, Tls, Token};
+use crate::config::{SecretSource, Settings, Sip, Tls, Token, TrunkRegisters};
 use crate::domain::configuration::{Configuration, GatewayKind};
 use crate::io::gateway_socket::above;
 use crate::io::{journal, secret};
@@ -50,7 +50,7 @@ pub(super) fn doctor(path: &Path, json: bool) -> Result<String, CliFault> {
     ports(&settings, &configuration, held, &mut findings);
     findings.extend(settings.tls.as_ref().map(certificate));
     secrets(&settings.tokens, &mut findings);
-    settings.sip.iter().for_each(|sip| passwords(&sip.accounts, &mut findings));
+    settings.sip.iter().for_each(|sip| passwords(sip, &mut findings));
     files(&configuration, &mut findings);
     findings.push(real_time());
     findings.push(receive_buffer());
@@ -176,16 +176,25 @@ fn secrets(tokens: &[Token], findings: &mut Vec<Finding>) {
     findings.extend(faults.into_iter().map(|why| finding("tokens", Verdict::Bad, format!("{why}{advice}"))));
 }
 
-/// A phone whose password cannot be read is shut out.
-fn passwords(accounts: &[PhoneAccount], findings: &mut Vec<Finding>) {
-    let fault_of = |account: &PhoneAccount| match secret::read(&account.secret) {
-        Ok(password) if password.is_empty() => Some(format!("phone {}: its password is empty", account.phone)),
+/// A phone whose password cannot be read is shut out, and a trunk is not there.
+fn passwords(sip: &Sip, findings: &mut Vec<Finding>) {
+    let phones = sip.accounts.iter().map(|account| (format!("phone {}", account.phone), &account.secret));
+    let trunks = sip.trunks.iter().filter_map(|trunk| {
+        let secret = match &trunk.registers {
+            TrunkRegisters::Nobody => return None,
+            TrunkRegisters::Ours { secret, .. } | TrunkRegisters::Theirs { secret, .. } => secret,
+        };
+        Some((format!("trunk {}", trunk.id), secret))
+    });
+    let all: Vec<(String, &SecretSource)> = phones.chain(trunks).collect();
+    let fault_of = |(whose, source): &(String, &SecretSource)| match secret::read(source) {
+        Ok(password) if password.is_empty() => Some(format!("{whose}: its password is empty")),
         Ok(_) => None,
-        Err(fault) => Some(format!("phone {}: {fault}", account.phone)),
+        Err(fault) => Some(format!("{whose}: {fault}")),
     };
-    let faults: Vec<String> = accounts.iter().filter_map(fault_of).collect();
+    let faults: Vec<String> = all.iter().filter_map(fault_of).collect();
     if faults.is_empty() {
-        let words = format!("the passwords of {} phones can be read", accounts.len());
+        let words = format!("the passwords of {} phones and trunks can be read", all.len());
         findings.push(finding("phones", Verdict::Good, words));
     }
     findings.extend(faults.into_iter().map(|words| finding("phones", Verdict::Bad, words)));

@@ -23,6 +23,7 @@ pub(super) fn roster(roster: &Roster) -> String {
     section(&mut text, "Cut out of everything", &lines(roster.cuts.iter().map(cut)));
     section(&mut text, "Proposed by a changed configuration", &lines(roster.proposed.iter().cloned()));
     section(&mut text, "Talkgroups", &talkgroups(&roster.talkgroups));
+    section(&mut text, "Trunks", &trunks(roster));
     section(&mut text, "Agencies", &agencies(roster));
     text
 }
@@ -58,6 +59,15 @@ pub(super) fn incident(incident: &IncidentView) -> String {
     let _ = writeln!(text, "Opened   {}", moment(incident.opened));
     text.push_str(&body(incident));
     text
+}
+
+fn trunks(roster: &Roster) -> String {
+    let mut table = Table::new(&["trunk", "state", "for"]);
+    for trunk in &roster.trunks {
+        let state = if trunk.up { "up" } else { "LOST" };
+        table.row([trunk.trunk.to_string(), state.to_owned(), words(trunk.for_s)]);
+    }
+    table.text()
 }
 
 fn section(text: &mut String, heading: &str, body: &str) {

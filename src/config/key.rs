@@ -77,6 +77,7 @@ pub enum Kind {
     Gateway,
     Agreement,
     Template,
+    Trunk,
 }
 
 impl Kind {
@@ -88,6 +89,7 @@ impl Kind {
             Kind::Gateway => "gateway",
             Kind::Agreement => "agreement",
             Kind::Template => "template",
+            Kind::Trunk => "trunk",
         }
     }
 }

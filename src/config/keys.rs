@@ -2,7 +2,7 @@
 //!
 //! A sentence here is what an administrator reads in `config/crosspatch.toml` and from `explain`.
 
-use super::key::Kind::{Agency, Agreement, Gateway, Talkgroup, Template};
+use super::key::Kind::{Agency, Agreement, Gateway, Talkgroup, Template, Trunk};
 use super::key::Plain::{Empty, Integer as N, Switch as On, Text as T, Texts};
 use super::key::Preset::{Absent, ByRole, Instead, Is, Required};
 use super::key::Shape::{
@@ -26,8 +26,8 @@ macro_rules! section {
 }
 
 /// The sections that stand in a file by themselves, in the reference's order.
-pub static SECTIONS: [&Section; 10] =
-    [&SERVER, &TOKEN, &SIP, &POLICY, &AGENCY, &TALKGROUP, &GATEWAY_RTP, &PHONE, &AGREEMENT, &TEMPLATE];
+pub static SECTIONS: [&Section; 11] =
+    [&SERVER, &TOKEN, &SIP, &TRUNK, &POLICY, &AGENCY, &TALKGROUP, &GATEWAY_RTP, &PHONE, &AGREEMENT, &TEMPLATE];
 
 const TEXT: super::key::Shape = Text(200);
 const DAY_S: i64 = 24 * 3600;
@@ -277,6 +277,28 @@ section! {
         "Calls can be heard and forged by anyone on their path. Must be true for everything that is not on loopback, but for `listen_tls` alone where every phone must encrypt.";
     "keys_in_clear": Switch => Is(On(false)),
         "Let the keys of encrypted calls stand in signalling that is not encrypted. Whoever reads that can decrypt the call, so such a call still counts as open; it keeps out who sees speech only.";
+    "emergency_numbers": List(&Text(16), 0, 16) => Is(Texts(&["911", "112", "999"])),
+        "A registered phone that dials one of these is sent to the trunk with `emergency` (302, Moved Temporarily); without one nobody answers it, and check warns. No talkgroup may have such a number.";
+}
+
+section! {
+    /// A PBX or border controller.
+    TRUNK "trunk", Form::Many(16),
+    "A PBX or border controller that calls come from. Whom its callers reach, [[phone]] lines with `trunk` say, and nobody else. Read at start.", "";
+    "id": Id(Trunk) => Required("\"county-pbx\""), "Short id.";
+    "transport": Word(&["udp"]) => Is(T("udp")), "How its SIP travels.";
+    "peers": List(&Address, 1, 8) => Absent("[\"127.0.0.1:5070\"]", "it registers here"),
+        "Its addresses, the preferred one first. What comes from exactly these is the trunk; each is asked every 30 s whether it lives, and the trunk is lost when none does.";
+    "register": Word(&["none", "ours", "theirs"]) => Required("\"ours\""),
+        "none: its addresses say who it is. ours: we also register there as `user`. theirs: it registers here as `user` and proves its calls with its password.";
+    "user": Text(64) => Absent("\"crosspatch\"", "nobody registers"), "The user of that registration.";
+    "realm": TEXT => Absent("\"pbx.example\"", "we register nowhere"),
+        "The realm in which it asks for our password; no other is ever answered.";
+    "domain": TEXT => Absent("\"pbx.example\"", "the peer's address"), "What stands behind `user` in our address there.";
+    "env": Text(200) => Absent("\"CROSSPATCH_TRUNK_PBX\"", "one of the other two, or no password"), "Environment variable that holds the password.";
+    "file": Text(4096) => Instead("\"/etc/crosspatch/trunks/county-pbx\"", "env"), "File that holds the password; a line end after it does not count.";
+    "credential": Text(200) => Instead("\"trunk_county_pbx\"", "env"), "Name of a systemd credential (LoadCredential=) that holds the password.";
+    "emergency": Switch => Is(On(false)), "Phones that dial one of `emergency_numbers` are sent to its first address that lives.";
 }
 
 section! {
@@ -285,6 +307,8 @@ section! {
     "A telephone at a talkgroup: it registers at [sip], calls and hears it, talks after * until #. It belongs to the agency of its talkgroup. Who needs two talkgroups has two of these with one `user` and calls them by their numbers; calls without a number of ours go to the first.", "";
     "id": Id(Gateway) => Required("\"pd-chief\""), "Short id; no gateway has the same.";
     "talkgroup": Ref(Talkgroup) => Required("\"pd-1\""), "The talkgroup that it calls.";
+    "trunk": Ref(Trunk) => Instead("\"county-pbx\"", "env"),
+        "Instead of user and password: a line at which callers of this trunk reach the talkgroup, one at a time, by dialling its number. As many at once as there are such lines. Without one no caller of the trunk reaches it.";
     "user": Text(64) => Absent("\"1001\"", "the id"), "Name with which it registers.";
     "env": Text(200) => Absent("\"CROSSPATCH_PHONE_1001\"", "one of the other two"), "Environment variable that holds its password.";
     "file": Text(4096) => Instead("\"/etc/crosspatch/phones/1001\"", "env"), "File that holds its password; a line end after it does not count.";

@@ -23,6 +23,7 @@ mod references;
 mod schema;
 mod sessions;
 mod settings;
+mod trunks;
 mod value;
 
 use std::io::Read;
@@ -37,6 +38,7 @@ pub use fault::{FAULTS_MAX, Fault, Severity, render};
 pub use phones::{PhoneAccount, Sip};
 pub use schema::schema;
 pub use settings::{Limits, SecretSource, Settings, Tls, Token};
+pub use trunks::{Line, TrunkAccount, TrunkRegisters};
 
 use fault::Faults;
 use read::Document;

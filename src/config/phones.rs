@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 
 use super::fault::Faults;
 use super::gateways::{check_secure, owner, talkgroup_entry, usual};
-use super::keys::{PHONE, SIP, TALKGROUP};
+use super::keys::{PHONE, SIP, TALKGROUP, TRUNK};
 use super::read::{Document, Entry, word};
 use super::settings::{SecretSource, Tls, address, media_address, tls};
+use super::trunks::{Line, TrunkAccount, lines, trunks};
 use crate::domain::audio::{Codec, Gain};
 use crate::domain::configuration::{Gateway, GatewayKind, GatewayPort, MediaSecurity, Phone};
 use crate::domain::id::GatewayId;
@@ -35,6 +36,10 @@ pub struct Sip {
     pub keys_in_clear: bool,
     /// In the file's order: the first of a user is its default.
     pub accounts: Vec<PhoneAccount>,
+    pub trunks: Vec<TrunkAccount>,
+    /// Where callers of trunks get through.
+    pub lines: Vec<Line>,
+    pub emergency_numbers: Vec<String>,
 }
 
 /// A user's place at a talkgroup.
@@ -55,9 +60,9 @@ pub(super) fn sip(document: &Document, faults: &mut Faults<'_>) -> Option<Sip> {
     check_numbers(document, faults);
     let accounts = accounts(document, faults);
     if !entry.is_written("listen") {
-        if let Some(phone) = document.all(&PHONE).first() {
+        if let Some(first) = document.all(&PHONE).first().or(document.all(&TRUNK).first()) {
             let suggestion = "add: [sip] with listen = \"127.0.0.1:5060\"".to_owned();
-            faults.fault(&phone.header, "there are phones, and nothing listens for them", Some(suggestion));
+            faults.fault(&first.header, "there are phones, and nothing listens for them", Some(suggestion));
         }
         return None;
     }
@@ -78,7 +83,11 @@ pub(super) fn sip(document: &Document, faults: &mut Faults<'_>) -> Option<Sip> {
     let has = |name: &str| digests.iter().any(|(digest, _)| *digest == name);
     let realm = entry.text("realm")?.into();
     let keys_in_clear = entry.switch("keys_in_clear");
-    check_keys(document, keys_in_clear || listen_tls.is_some(), faults);
+    check_keys(document, keys_in_clear, listen_tls.is_some(), faults);
+    let emergency_numbers: Vec<String> =
+        entry.texts("emergency_numbers").iter().map(|(number, _)| (*number).to_owned()).collect();
+    let trunks = trunks(document, (listen, &accounts), faults);
+    check_emergency(document, (&accounts, &trunks, &emergency_numbers), faults);
     let listen_tls = listen_tls.zip(certificate);
     Some(Sip {
         listen,
@@ -90,6 +99,9 @@ pub(super) fn sip(document: &Document, faults: &mut Faults<'_>) -> Option<Sip> {
         codecs,
         keys_in_clear,
         accounts,
+        trunks,
+        lines: lines(document),
+        emergency_numbers,
     })
 }
 
@@ -154,16 +166,21 @@ const PACKETS_PER_SECOND_MAX: u16 = 200;
 fn accounts(document: &Document, faults: &mut Faults<'_>) -> Vec<PhoneAccount> {
     let mut accounts: Vec<PhoneAccount> = Vec::new();
     for entry in document.all(&PHONE) {
-        let secret = secret(entry, faults);
+        if entry.is_written("trunk") {
+            for key in ["user", "env", "file", "credential"].into_iter().filter(|key| entry.is_written(key)) {
+                let message = format!("whoever comes through a trunk has no `{key}` here");
+                faults.fault(&entry.place(key), message, Some(format!("leave out `{key}`, or `trunk`")));
+            }
+            continue;
+        }
+        let secret = secret(entry, "a [[phone]]", faults);
         let user = entry.text("user").or(entry.text("id"));
         let (Some(user), Some(phone), Some(secret)) = (user, entry.id("id"), secret) else { continue };
-        if !user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte)) {
+        if !is_user(user) {
             let suggestion = "use letters, digits and - _ . +".to_owned();
             faults.fault(&entry.place("user"), "a phone could not write this name in an address", Some(suggestion));
         }
-        let talkgroup = talkgroup_entry(document, entry);
-        let number = talkgroup.and_then(|talkgroup| talkgroup.text("number"));
-        let dialled: Vec<String> = entry.text("talkgroup").into_iter().chain(number).map(str::to_owned).collect();
+        let dialled = dialled(document, entry);
         for twin in accounts.iter().filter(|twin| twin.user == user) {
             if twin.secret != secret {
                 let message = format!("user {user} has another password in another [[phone]]");
@@ -180,13 +197,25 @@ fn accounts(document: &Document, faults: &mut Faults<'_>) -> Vec<PhoneAccount> {
     accounts
 }
 
-fn secret(entry: &Entry, faults: &mut Faults<'_>) -> Option<SecretSource> {
+/// Whether a name can be written into an address as it is.
+pub(super) fn is_user(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte))
+}
+
+/// What reaches a talkgroup from a phone at it.
+pub(super) fn dialled(document: &Document, phone: &Entry) -> Vec<String> {
+    let number = talkgroup_entry(document, phone).and_then(|talkgroup| talkgroup.text("number"));
+    phone.text("talkgroup").into_iter().chain(number).map(str::to_owned).collect()
+}
+
+/// Where the password of a phone or a trunk is found.
+pub(super) fn secret(entry: &Entry, whose: &str, faults: &mut Faults<'_>) -> Option<SecretSource> {
     const SOURCES: [&str; 3] = ["env", "file", "credential"];
     let written: Vec<&str> = SOURCES.into_iter().filter(|key| entry.is_written(key)).collect();
     if written.len() != 1 {
         let place = written.last().map_or_else(|| entry.header.clone(), |key| entry.place(key));
         let suggestion = "add: file = \"/etc/crosspatch/phones/...\", and keep passwords out of this file".to_owned();
-        faults.fault(&place, "a [[phone]] needs exactly one of env, file and credential", Some(suggestion));
+        faults.fault(&place, format!("{whose} needs exactly one of env, file and credential"), Some(suggestion));
         return None;
     }
     (entry.text("env").map(|name| SecretSource::Environment(name.into())))
@@ -215,11 +244,13 @@ fn check_address(document: &Document, key: &'static str, listen: SocketAddr, fau
     }
 }
 
-/// A phone that must encrypt and whose keys have no way to it.
-fn check_keys(document: &Document, keys_may_cross: bool, faults: &mut Faults<'_>) {
+/// A phone that must encrypt and whose keys have no way to it. Trunks have no encrypted way.
+fn check_keys(document: &Document, in_clear: bool, by_tls: bool, faults: &mut Faults<'_>) {
     for entry in document.all(&PHONE) {
-        if entry.text("srtp") == Some("required") && !keys_may_cross {
-            let suggestion = "add listen_tls to [sip], or keys_in_clear = true, or let srtp be optional".to_owned();
+        let may_cross = in_clear || (by_tls && !entry.is_written("trunk"));
+        if entry.text("srtp") == Some("required") && !may_cross {
+            let way = if entry.is_written("trunk") { "" } else { "listen_tls to [sip], or " };
+            let suggestion = format!("add {way}keys_in_clear = true, or let srtp be optional");
             let message =
                 "its calls must be encrypted, and no signalling here may carry their keys: all would be refused";
             faults.warn(&entry.place("srtp"), message, Some(suggestion));
@@ -240,5 +271,25 @@ fn check_numbers(document: &Document, faults: &mut Faults<'_>) {
             let message = format!("{number} is the number of talkgroup {other} already");
             faults.fault(&place, message, Some("give each its own".into()));
         }
+    }
+}
+
+/// Emergency calls go to a trunk; they must not end at a talkgroup, nor nowhere without anybody being told.
+fn check_emergency(
+    document: &Document,
+    (accounts, trunks, numbers): (&[PhoneAccount], &[TrunkAccount], &[String]),
+    faults: &mut Faults<'_>,
+) {
+    for entry in document.all(&TALKGROUP) {
+        if let Some(number) = entry.text("number").filter(|number| numbers.iter().any(|known| known == number)) {
+            let message = format!("{number} is an emergency number: whoever dials it wants help, not a talkgroup");
+            let suggestion = "give the talkgroup another, or take it out of `emergency_numbers` of [sip]".to_owned();
+            faults.fault(&entry.place("number"), message, Some(suggestion));
+        }
+    }
+    if !accounts.is_empty() && !numbers.is_empty() && !trunks.iter().any(|trunk| trunk.emergency) {
+        let message = "an emergency number dialled on one of these phones reaches nobody";
+        let suggestion = "add emergency = true to the [[trunk]] that leads to the PBX, and tell people so until then";
+        faults.warn(&document.one(&SIP).header, message, Some(suggestion.into()));
     }
 }

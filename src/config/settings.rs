@@ -65,7 +65,7 @@ impl Settings {
             ("log", *log != new.log),
             ("journal_strict", *journal_strict != new.journal_strict),
             ("limits", *limits != new.limits),
-            ("[sip] and who are its [[phone]]s", *sip != new.sip),
+            ("[sip], its [[trunk]]s and who are its [[phone]]s", *sip != new.sip),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))

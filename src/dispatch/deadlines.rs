@@ -212,6 +212,8 @@ fn obsolete_at(state: &State, live: &Live, alarm: &Alarm) -> Option<MonoTime> {
         Alarm::PositionLost { agency } => {
             gone(state.configuration.agencies.get(agency).is_none_or(|a| a.responsible.is_none()))
         }
+        // Whoever is not asked about any more is not missed.
+        Alarm::TrunkLost { trunk } => (!live.trunks.contains_key(trunk)).then(|| live.since.plus_ms(TRUNKS_TOLD_BY_MS)),
         Alarm::JournalFailing { .. }
         | Alarm::StreamSetAside { .. }
         | Alarm::RecordsLost { .. }
@@ -381,6 +383,8 @@ const RENEW_S: u32 = 660;
 const MINUTE_MS: u64 = 60_000;
 /// A start has tried all its gateways' addresses by then (ms).
 const OPENED_BY_MS: u64 = 5_000;
+/// A start has heard of each of its trunks after so long (ms).
+const TRUNKS_TOLD_BY_MS: u64 = 2 * MINUTE_MS;
 /// An agency that has not acknowledged an emergency by then is alarmed about (ms).
 const ACKNOWLEDGE_MS: u64 = 60_000;
 /// Without a policy of its owner a link is called idle after this long (s).

@@ -8,7 +8,7 @@ use crate::domain::call::CallMedia;
 use crate::domain::configuration::Configuration;
 use crate::domain::event::Alarm;
 use crate::domain::floor::{BurstEnd, Denial};
-use crate::domain::id::{AgencyId, BurstId, GatewayId, GroupId, IncidentId, PatchId, PortId, TalkgroupId};
+use crate::domain::id::{AgencyId, BurstId, GatewayId, GroupId, IncidentId, PatchId, PortId, TalkgroupId, TrunkId};
 use crate::domain::report::{MediaLimit, PortOutcome};
 use crate::domain::talker::Alias;
 use crate::domain::time::{MonoTime, Now};
@@ -33,6 +33,8 @@ pub struct Live {
     pub calls: BTreeMap<PortId, CallMedia>,
     /// Phones that can be called.
     pub registered: BTreeSet<GatewayId>,
+    /// Trunks that were heard of: whether each is up, and since when.
+    pub trunks: BTreeMap<TrunkId, (bool, MonoTime)>,
     pub(super) gateway_by_port: BTreeMap<PortId, GatewayId>,
 }
 

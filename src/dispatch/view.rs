@@ -12,11 +12,11 @@ use crate::domain::configuration::{Gateway, PathClass, Security};
 use crate::domain::event::Alarm;
 use crate::domain::floor::{FloorPolicy, Priority};
 use crate::domain::id::{
-    AgencyId, BurstId, EmergencyId, GatewayId, IncidentId, LinkId, PatchName, PortId, TalkgroupId, UserId,
+    AgencyId, BurstId, EmergencyId, GatewayId, IncidentId, LinkId, PatchName, PortId, TalkgroupId, TrunkId, UserId,
 };
 use crate::domain::incident::{Audience, CutTarget, Direction, LinkRequest};
 use crate::domain::talker::Alias;
-use crate::domain::time::{Now, WallTime};
+use crate::domain::time::{MonoTime, Now, WallTime};
 
 use super::live::{Live, PortFacts};
 use super::sharing::path_of;
@@ -37,6 +37,17 @@ pub struct Roster {
     pub cuts: Vec<CutTarget>,
     /// What a changed configuration file would widen, waiting for this agency's yes.
     pub proposed: Vec<String>,
+    pub trunks: Vec<TrunkView>,
+}
+
+/// A PBX or border controller that calls come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TrunkView {
+    pub trunk: TrunkId,
+    /// It answers, and accepts us.
+    pub up: bool,
+    /// So long (s).
+    pub for_s: u64,
 }
 
 /// An agency as its partners see it.
@@ -233,8 +244,14 @@ pub fn roster(
     let linked: BTreeSet<&TalkgroupId> =
         visible.iter().flat_map(|(_, incident)| incident.links().map(|(_, _, _, link)| &link.talkgroup)).collect();
     let talkgroups = state.configuration.talkgroups.iter();
+    let trunk = |(id, (up, since)): (&TrunkId, &(bool, MonoTime))| TrunkView {
+        trunk: id.clone(),
+        up: *up,
+        for_s: now.mono.ms_since(*since) / 1000,
+    };
     Roster {
         at: now.wall,
+        trunks: live.trunks.iter().map(trunk).collect(),
         agencies: agencies(state),
         talkgroups: talkgroups
             .filter(|(id, talkgroup)| own(&talkgroup.agency) || linked.contains(id))
@@ -495,7 +512,7 @@ pub fn concerns(state: &State, alarm: &Alarm, agency: Option<&AgencyId>) -> bool
     match alarm {
         Alarm::JournalFailing { .. } | Alarm::ShardRebuilt { .. } => true,
         Alarm::StreamSetAside { .. } | Alarm::RecordsLost { .. } => true,
-        Alarm::ConfigurationFaulty { .. } => true,
+        Alarm::ConfigurationFaulty { .. } | Alarm::TrunkLost { .. } => true,
         Alarm::GatewayLost { gateway }
         | Alarm::GatewayNotOpen { gateway, .. }
         | Alarm::GatewayFloods { gateway }

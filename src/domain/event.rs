@@ -12,7 +12,7 @@ use super::configuration::Configuration;
 use super::floor::{BurstEnd, FloorPolicy, MissCause, Priority};
 use super::id::{
     AgencyId, AgreementId, BurstId, EmergencyId, GatewayId, IncidentId, LinkId, PatchId, PatchName, PositionId,
-    TalkgroupId, TemplateId, UserId,
+    TalkgroupId, TemplateId, TrunkId, UserId,
 };
 use super::incident::{Actor, CutTarget, Direction, Lease, LinkRequest, LinkTerms, PartyClass, UnlinkCause};
 use super::report::Suspicion;
@@ -347,6 +347,10 @@ pub enum Alarm {
         gateway: GatewayId,
         cause: String,
     },
+    /// No address of it answers, or none accepts us: calls through it fail.
+    TrunkLost {
+        trunk: TrunkId,
+    },
     /// It sends more packets than it may.
     GatewayFloods {
         gateway: GatewayId,
@@ -388,6 +392,7 @@ impl Alarm {
             | Alarm::ShardRebuilt { .. }
             | Alarm::GatewayLost { .. }
             | Alarm::GatewayNotOpen { .. }
+            | Alarm::TrunkLost { .. }
             | Alarm::GatewayFloods { .. }
             | Alarm::NoTransmitter { .. }
             | Alarm::StuckReceiver { .. }
@@ -422,6 +427,9 @@ impl fmt::Display for Alarm {
             Self::GatewayLost { gateway } => write!(f, "Gateway {gateway} is lost."),
             Self::GatewayNotOpen { gateway, cause } => {
                 write!(f, "Gateway {gateway} is not open: this machine refuses it {cause}.")
+            }
+            Self::TrunkLost { trunk } => {
+                write!(f, "Trunk {trunk} is lost: it does not answer, or does not accept us.")
             }
             Self::GatewayFloods { gateway } => {
                 write!(f, "Gateway {gateway} sends more packets than it may: what is too much is not heard.")

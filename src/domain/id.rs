@@ -130,6 +130,8 @@ text_ids! {
     TalkgroupId
     /// A prepared incident.
     TemplateId
+    /// A PBX or border controller that calls come from.
+    TrunkId
     /// A person or program that may send commands.
     UserId
 }

@@ -12,7 +12,7 @@ use crate::dispatch::{Live, State};
 use crate::domain::call::PhoneSign;
 use crate::domain::command::{Command, Principal};
 use crate::domain::event::Recorded;
-use crate::domain::id::{GatewayId, PortId};
+use crate::domain::id::{GatewayId, PortId, TrunkId};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Now;
 use crate::io::gateway_socket::GatewaySockets;
@@ -30,6 +30,8 @@ pub struct ControlLink {
     pub happened: broadcast::Sender<Happened>,
     /// What signalling says of phones; bounded, so that SIP waits at its own door.
     pub phones: mpsc::Sender<PhoneSaid>,
+    /// What became of trunks.
+    pub trunks: mpsc::Sender<TrunkSaid>,
     /// Requests for history, answered from the journal by a thread that may wait for the disk.
     pub history: mpsc::Sender<HistoryAsked>,
 }
@@ -51,6 +53,13 @@ pub struct PhoneSaid {
     pub sign: PhoneSign,
     pub sockets: Option<GatewaySockets>,
     pub shield: Option<Box<Shield>>,
+}
+
+/// A trunk came up or was lost.
+#[derive(Debug)]
+pub struct TrunkSaid {
+    pub trunk: TrunkId,
+    pub is_up: bool,
 }
 
 /// What control knows at one moment. Never changed, only replaced.
@@ -91,6 +100,8 @@ pub struct HistoryAsked {
 pub const COMMANDS_WAITING: usize = 256;
 /// Signs of phones that wait: all phones of a county ring at once.
 pub const PHONES_WAITING: usize = 1024;
+/// Trunks that came up or were lost and are not noted yet.
+pub const TRUNKS_WAITING: usize = 64;
 /// Published events a slow subscriber may lag behind.
 pub const HAPPENED_KEPT: usize = 4096;
 /// History questions that wait.

@@ -28,7 +28,7 @@ use crate::io::answered::{Answered, Known, Span, key_of};
 use crate::io::clock;
 use crate::io::control_link::{
     Asked, COMMANDS_WAITING, ControlLink, HAPPENED_KEPT, HISTORY_WAITING, Happened, HistoryAsked, PHONES_WAITING,
-    PhoneSaid, Seen,
+    PhoneSaid, Seen, TRUNKS_WAITING, TrunkSaid,
 };
 use crate::io::event_log;
 use crate::io::gateway_book::GatewayBook;
@@ -137,10 +137,11 @@ pub fn spawn(parts: ControlParts) -> std::io::Result<ControlEnds> {
     let (happened, _) = broadcast::channel(HAPPENED_KEPT);
     let (history, history_asked) = mpsc::channel(HISTORY_WAITING);
     let (phones, phones_said) = mpsc::channel(PHONES_WAITING);
+    let (trunks, trunks_said) = mpsc::channel(TRUNKS_WAITING);
     let (drain, draining) = watch::channel(false);
     let (inner, inner_out) = mpsc::unbounded_channel();
     let told = pipe::Receiver::from_owned_fd(parts.told)?;
-    let link = ControlLink { commands, seen: seen_by, happened: happened.clone(), phones, history };
+    let link = ControlLink { commands, seen: seen_by, happened: happened.clone(), phones, trunks, history };
     tokio::spawn(serve_history(parts.store.reader(), history_asked));
     let answers = parts.store.reader().answers().map_err(std::io::Error::other)?;
     let heartbeat = Arc::new(Heartbeat::default());
@@ -171,7 +172,7 @@ pub fn spawn(parts: ControlParts) -> std::io::Result<ControlEnds> {
         heartbeat: Arc::clone(&heartbeat),
         changed: true,
     };
-    let task = tokio::spawn(task.run(asked, phones_said, inner_out, told, draining));
+    let task = tokio::spawn(task.run(asked, (phones_said, trunks_said), inner_out, told, draining));
     Ok(ControlEnds { link, drain, task, heartbeat })
 }
 
@@ -179,7 +180,7 @@ impl ControlTask {
     async fn run(
         mut self,
         mut asked: mpsc::Receiver<Asked>,
-        mut phones: mpsc::Receiver<PhoneSaid>,
+        (mut phones, mut trunks): (mpsc::Receiver<PhoneSaid>, mpsc::Receiver<TrunkSaid>),
         mut inner: mpsc::UnboundedReceiver<Inner>,
         told: pipe::Receiver,
         mut draining: watch::Receiver<bool>,
@@ -200,6 +201,7 @@ impl ControlTask {
                 Some(message) = inner.recv() => self.take_inner(message),
                 Some(question) = asked.recv() => self.take_command(question),
                 Some(said) = phones.recv() => self.take_phone(said),
+                Some(TrunkSaid { trunk, is_up }) = trunks.recv() => self.feed(Input::Trunk { trunk, is_up }),
                 _ = beat.tick() => self.tick(),
                 _ = draining.changed(), if drain_ends.is_none() => {
                     drain_ends = Some(tokio::time::Instant::now() + DRAIN_PATIENCE);

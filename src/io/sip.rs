@@ -19,12 +19,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use crate::config::{PhoneAccount, Settings, Sip};
+use crate::config::{PhoneAccount, Settings, Sip, TrunkAccount, TrunkRegisters};
 use crate::domain::call::PhoneSign;
 use crate::domain::id::GatewayId;
 use crate::domain::port::PeerRule;
 use crate::io::clock;
-use crate::io::control_link::{ControlLink, PhoneSaid};
+use crate::io::control_link::{ControlLink, PhoneSaid, TrunkSaid};
 use crate::io::gateway_socket::{GatewaySockets, above};
 use crate::io::{secret, tls};
 use crate::sip::call::CallNumber;
@@ -35,6 +35,7 @@ use crate::sip::gate::MESSAGE_BYTES_MAX;
 use crate::sip::offer::{LocalMedia, Protection};
 use crate::sip::stream::StreamEnd;
 use crate::sip::transaction::Datagram;
+use crate::sip::trunk::{Account, TrunkSetting};
 use crate::wire::srtp::Shield;
 use connection::Said;
 use streams::{Event, Listener, Streams};
@@ -134,9 +135,11 @@ fn setting(sip: &Sip, here: SocketAddr) -> Result<Setting, String> {
     let place = |account: &PhoneAccount| Place {
         phone: account.phone.clone(),
         user: account.user.clone(),
+        is_line: false,
         dialled: account.dialled.clone(),
         srtp: account.srtp,
     };
+    let trunks = sip.trunks.iter().map(|trunk| trunk_setting(trunk, &sip.realm, &mut secrets)).collect();
     let mut key = Zeroizing::new([0; 32]);
     getrandom::fill(key.as_mut()).map_err(|fault| format!("no randomness for telephony: {fault}"))?;
     Ok(Setting {
@@ -148,10 +151,55 @@ fn setting(sip: &Sip, here: SocketAddr) -> Result<Setting, String> {
             .collect(),
         codecs: sip.codecs.clone(),
         keys_in_clear: sip.keys_in_clear,
-        places: sip.accounts.iter().map(place).collect(),
+        places: sip.accounts.iter().map(place).chain(lines(sip)).collect(),
         secrets,
+        trunks,
+        emergency_numbers: sip.emergency_numbers.clone(),
         key,
     })
+}
+
+/// Places of trunks.
+fn lines(sip: &Sip) -> impl Iterator<Item = Place> {
+    sip.lines.iter().filter_map(|line| {
+        let trunk = sip.trunks.iter().find(|trunk| trunk.id == line.trunk)?;
+        let user = match &trunk.registers {
+            TrunkRegisters::Theirs { user, .. } => user.clone(),
+            TrunkRegisters::Nobody | TrunkRegisters::Ours { .. } => Place::user_of_trunk(&trunk.id),
+        };
+        let (phone, dialled) = (line.phone.clone(), line.dialled.clone());
+        Some(Place { phone, user, is_line: true, dialled, srtp: line.srtp })
+    })
+}
+
+fn trunk_setting(trunk: &TrunkAccount, our_realm: &str, secrets: &mut BTreeMap<String, DigestSecret>) -> TrunkSetting {
+    let TrunkAccount { id, peers, registers, emergency } = trunk;
+    let mut setting =
+        TrunkSetting { id: id.clone(), peers: peers.clone(), registers: None, registered: None, emergency: *emergency };
+    let (user, realm, source) = match registers {
+        TrunkRegisters::Nobody => return setting,
+        TrunkRegisters::Ours { user, realm, secret, .. } => (user, realm.as_str(), secret),
+        TrunkRegisters::Theirs { user, secret } => (user, our_realm, secret),
+    };
+    let secret = match secret::read(source) {
+        Ok(password) if !password.is_empty() => DigestSecret::new(user, realm, &password),
+        Ok(_) | Err(_) => {
+            tracing::error!(trunk = %id, "the password is empty or cannot be read: nobody comes through this trunk");
+            setting.peers.clear();
+            return setting;
+        }
+    };
+    match registers {
+        TrunkRegisters::Ours { domain, .. } => {
+            let (user, realm, domain) = (user.clone(), realm.to_owned(), domain.clone());
+            setting.registers = Some(Account { user, realm, domain, secret });
+        }
+        TrunkRegisters::Nobody | TrunkRegisters::Theirs { .. } => {
+            secrets.insert(user.clone(), secret);
+            setting.registered = Some(user.clone());
+        }
+    }
+    setting
 }
 
 /// Sockets of calls, until control takes them over.
@@ -244,6 +292,11 @@ impl Task {
                 Act::Send(datagram) => self.send(datagram),
                 Act::Tell { phone, sign, begins, protection } => {
                     self.tell(phone, sign, begins, protection.as_ref()).await;
+                }
+                Act::Trunk { trunk, is_up } => {
+                    tracing::info!(%trunk, is_up, "trunk");
+                    // As below.
+                    let _ = self.link.trunks.send(TrunkSaid { trunk, is_up }).await;
                 }
                 Act::Close(call) => drop(self.ports.open.remove(&call)),
             }

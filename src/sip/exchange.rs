@@ -12,6 +12,7 @@
 mod answer;
 mod connected;
 mod enrol;
+mod lines;
 mod protect;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,18 +31,21 @@ use super::offer::{LocalMedia, MediaRules, Protection};
 use super::registrar::{Registrar, RegistrarLimits};
 use super::stream::StreamEnd;
 use super::transaction::{Arrived, ClientId, Datagram, ServerKey, TimedOut, Transactions};
+use super::trunk::{TrunkSetting, Trunks};
 use crate::domain::audio::{Codec, Format};
 use crate::domain::call::PhoneSign;
 use crate::domain::configuration::MediaSecurity;
-use crate::domain::id::GatewayId;
+use crate::domain::id::{GatewayId, TrunkId};
 use crate::domain::port::ExtensionIds;
 use crate::domain::time::MonoTime;
 
-/// A user's place at a talkgroup.
+/// A user's place at a talkgroup. A trunk's has the trunk's [name](Place::user_of_trunk) for a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub phone: GatewayId,
     pub user: String,
+    /// Whoever calls gets the first that is free; else a second call takes the place of the first.
+    pub is_line: bool,
     /// What reaches it.
     pub dialled: Vec<String>,
     /// Whether its calls are encrypted.
@@ -64,6 +68,9 @@ pub struct Setting {
     pub places: Vec<Place>,
     /// By user.
     pub secrets: BTreeMap<String, DigestSecret>,
+    pub trunks: Vec<TrunkSetting>,
+    /// Numbers that are not ours to answer.
+    pub emergency_numbers: Vec<String>,
     /// From the operating system.
     pub key: Zeroizing<[u8; 32]>,
 }
@@ -76,6 +83,8 @@ pub enum Act {
     /// Something became of a phone; of a call that begins with media, `begins` names whose sockets to hand over. Media
     /// with `protection` is encrypted under it, and without is not.
     Tell { phone: GatewayId, sign: PhoneSign, begins: Option<CallNumber>, protection: Option<Protection> },
+    /// A trunk came up, or was lost.
+    Trunk { trunk: TrunkId, is_up: bool },
     /// The sockets of this call are not needed any more, if they were not handed over.
     Close(CallNumber),
 }
@@ -112,6 +121,8 @@ pub struct Counters {
     /// Connections that were taken, and how they ended or why they were not.
     pub streams_begun: u64,
     pub streams_ended: BTreeMap<StreamEnd, u64>,
+    /// Whether each trunk that was heard of is up.
+    pub trunks: BTreeMap<TrunkId, bool>,
 }
 
 /// The whole of SIP.
@@ -119,6 +130,8 @@ pub struct Exchange {
     here: SocketAddr,
     places: Vec<Place>,
     secrets: BTreeMap<String, DigestSecret>,
+    trunks: Trunks,
+    emergency_numbers: Vec<String>,
     rules: MediaRules,
     keys_in_clear: bool,
     guard: Guard,
@@ -145,12 +158,15 @@ struct Came {
 impl Exchange {
     /// Knows nobody yet.
     pub fn new(setting: Setting) -> Self {
-        let Setting { here, realm, digests, codecs, keys_in_clear, places, secrets, key } = setting;
+        let Setting { here, realm, digests, codecs, keys_in_clear, places, secrets, trunks, emergency_numbers, key } =
+            setting;
         let nonces = Names::nonces(&key);
         Self {
             here,
             places,
             secrets,
+            trunks: Trunks::new(here, trunks),
+            emergency_numbers,
             rules: MediaRules {
                 formats: codecs.into_iter().map(Format::usual).collect(),
                 security: MediaSecurity::Never,
@@ -187,7 +203,7 @@ impl Exchange {
     pub fn hear(&mut self, bytes: &[u8], flow: Flow, now: MonoTime, open: OpenMedia<'_>, acts: &mut Vec<Act>) {
         self.counters.datagrams += 1;
         let source = flow.remote;
-        let is_known = self.registrar.knows(&flow);
+        let is_known = self.registrar.knows(&flow) || self.trunks.at(&flow).is_some();
         if !self.guard.admits(source.ip(), is_known, now) {
             self.counters.over_rate += 1;
             return;
@@ -221,6 +237,7 @@ impl Exchange {
                         self.end(number, CallEnd::Unacknowledged, now, acts);
                     }
                 }
+                TimedOut::Unanswered(id) if self.trunks.awaits(id) => self.hear_trunk(id, None, now, acts),
                 TimedOut::Unanswered(id) => self.take_answer(id, None, now, acts),
             }
         }
@@ -234,6 +251,7 @@ impl Exchange {
         for user in self.registrar.expire(now) {
             self.tell_registered(&user, now, acts);
         }
+        self.watch_trunks(now, acts);
     }
 
     /// Ends a phone's call, or with `None` all of them.
@@ -267,6 +285,7 @@ impl Exchange {
         send(out, acts);
         match arrived {
             Arrived::Again | Arrived::Acknowledged | Arrived::Nothing => {}
+            Arrived::Answer(id) if self.trunks.awaits(id) => self.hear_trunk(id, Some(message), now, acts),
             Arrived::Answer(id) => {
                 let Start::Response { status } = message.start else { return };
                 self.take_answer(id, Some(status), now, acts);

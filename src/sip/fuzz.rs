@@ -205,10 +205,13 @@ fn in_a_call(phone: SocketAddr, now: MonoTime) -> (Exchange, String) {
         places: vec![Place {
             phone: id,
             user: "1001".to_owned(),
+            is_line: false,
             dialled: vec!["6001".to_owned()],
             srtp: MediaSecurity::Optional,
         }],
         secrets: BTreeMap::from([("1001".to_owned(), secret())]),
+        trunks: Vec::new(),
+        emergency_numbers: vec!["911".to_owned()],
         key: Zeroizing::new([3; 32]),
     };
     let (mut exchange, mut password) = (Exchange::new(setting), Respondent::new("1001", "county", secret()));

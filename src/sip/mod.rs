@@ -20,3 +20,4 @@ pub mod sdes;
 pub mod sdp;
 pub mod stream;
 pub mod transaction;
+pub mod trunk;

@@ -1,4 +1,5 @@
-//! Phones: in the routes while they are in a call, as the state allows and their call has it, and in no journal.
+//! Phones: in the routes while they are in a call, as the state allows and their call has it, and in no journal. And the
+//! trunks that callers come through.
 
 use crosspatch::dispatch::control::{Control, Input, Output};
 use crosspatch::dispatch::view::{Life, roster};
@@ -6,8 +7,8 @@ use crosspatch::dispatch::{State, evolve};
 use crosspatch::domain::audio::{Codec, Format};
 use crosspatch::domain::call::{CallMedia, PhoneSign};
 use crosspatch::domain::configuration::{Configuration, GatewayKind, PathClass, Phone};
-use crosspatch::domain::event::{Event, Recorded, Stream};
-use crosspatch::domain::id::PatchId;
+use crosspatch::domain::event::{Alarm, Event, Recorded, Stream};
+use crosspatch::domain::id::{PatchId, TrunkId};
 use crosspatch::domain::incident::Actor;
 use crosspatch::domain::order::{LegSpec, Order};
 use crosspatch::domain::port::{PayloadType, PeerRule, PortRole};
@@ -141,4 +142,29 @@ fn nobody_becomes_a_phone_by_saying_so() {
         assert!(control.say(id, PhoneSign::Ended).is_empty());
         assert_eq!(*control.0.in_force(), before);
     }
+}
+
+#[test]
+fn a_lost_trunk_is_named_until_it_is_back_or_nobody_asks_about_it_any_more() {
+    let mut control = Loop::start();
+    let trunk = TrunkId::new("county-pbx").unwrap();
+    let alarm = Alarm::TrunkLost { trunk: trunk.clone() };
+    let say = |control: &mut Loop, is_up| {
+        control.put(Input::Trunk { trunk: trunk.clone(), is_up });
+        control.0.state().alarms.contains(&alarm)
+    };
+    assert!(say(&mut control, false) && say(&mut control, false));
+    let seen = roster(control.0.state(), control.0.live(), &Default::default(), Some(&agency("fire")), at_s(9));
+    let shown: Vec<(bool, u64)> = seen.trunks.iter().map(|trunk| (trunk.up, trunk.for_s)).collect();
+    assert_eq!((shown, seen.alarms.len()), (vec![(false, 8)], 1), "it is everybody's business");
+    assert!(!say(&mut control, true));
+
+    // It was lost, the daemon stopped, and a changed file has no such trunk.
+    let mut desk = Desk::new(configuration());
+    let event = Event::AlarmRaised { alarm: alarm.clone() };
+    desk.record(vec![Recorded { stream: Stream::Node, actor: Actor::Recovery, at: desk.now, event }]);
+    desk.wait_s(100);
+    assert!(desk.state.alarms.contains(&alarm), "its first word may still come");
+    desk.wait_s(30);
+    assert!(!desk.state.alarms.contains(&alarm));
 }

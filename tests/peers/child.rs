@@ -42,6 +42,11 @@ impl Running {
         self.child.stdout.take().expect("piped and taken once")
     }
 
+    /// Whether it ended by itself and was content with what it saw; `None`: it runs.
+    pub fn ended_well(&mut self) -> Option<bool> {
+        self.child.try_wait().unwrap().map(|status| status.success())
+    }
+
     /// Fails the test if the program has ended by itself.
     pub fn check(&mut self) {
         if let Ok(Some(status)) = self.child.try_wait() {

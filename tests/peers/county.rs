@@ -144,6 +144,16 @@ impl County {
         password
     }
 
+    /// A PBX at these ports of loopback, and so many lines of it at a talkgroup: `PBX-1` and so on.
+    pub fn trunk(&mut self, id: &str, ports: &[u16], talkgroup: &str, lines: usize) {
+        let peers: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let _ = write!(self.text, "[[trunk]]\nid = \"{id}\"\nregister = \"none\"\npeers = {peers:?}\n\n");
+        for line in 1..=lines {
+            let _ =
+                write!(self.text, "[[phone]]\nid = \"{id}-{line}\"\ntalkgroup = \"{talkgroup}\"\ntrunk = \"{id}\"\n\n");
+        }
+    }
+
     /// A microphone of an agency; it is started by the caller once the daemon is there, or before.
     pub fn mic(&mut self, agency: &str, tool: Tool, codec: Codec) -> Mic {
         let from = free_pair();

@@ -51,12 +51,30 @@ impl Phone {
     /// A phone of that user that speaks one codec and, in calls, says these samples (16 kHz).
     pub fn start(user: &str, password: &str, line: impl Into<Line>, codec: Codec, says: &[i16], folder: &Path) -> Self {
         let line = line.into();
+        let encryption = line.encryption.map_or(String::new(), |word| format!(";mediaenc={word}"));
+        let account = format!("<{}>;auth_pass={password};regint=60{encryption}", line.uri(user));
+        Self::with_account(user, &account, (free_pair(), line), (codec, says), folder)
+    }
+
+    /// A phone that registers nowhere and is known by its port: to whom it calls it is a PBX with one caller.
+    pub fn behind(user: &str, (here, called): (u16, u16), codec: Codec, says: &[i16], folder: &Path) -> Self {
+        let account = format!("<sip:{user}@127.0.0.1:{here}>;regint=0");
+        Self::with_account(user, &account, (here, called.into()), (codec, says), folder)
+    }
+
+    fn with_account(
+        user: &str,
+        account: &str,
+        (here, line): (u16, Line),
+        (codec, says): (Codec, &[i16]),
+        folder: &Path,
+    ) -> Self {
         let folder = folder.join(format!("phone-{user}-{codec:?}"));
         std::fs::create_dir_all(&folder).unwrap();
         let (rate_hz, channels, module, name) = spoken(codec);
         let said: Vec<i16> = says.iter().copied().cycle().take(SAYS_S * 16_000).collect();
         std::fs::write(folder.join("says.wav"), wav(&said, rate_hz, channels)).unwrap();
-        let (here, control, media) = (free_pair(), free_pair(), free_pair());
+        let (control, media) = (free_pair(), free_pair());
         let path = folder.display();
         let trusted = line.trusted.as_ref();
         let trusted = trusted.map_or(String::new(), |file| format!("sip_cafile {}\n", file.display()));
@@ -71,9 +89,7 @@ impl Phone {
             media + 1
         );
         std::fs::write(folder.join("config"), config).unwrap();
-        let encryption = line.encryption.map_or(String::new(), |word| format!(";mediaenc={word}"));
-        let account = format!("<{}>;auth_pass={password};regint=60;audio_codecs={name}{encryption}\n", line.uri(user));
-        std::fs::write(folder.join("accounts"), account).unwrap();
+        std::fs::write(folder.join("accounts"), format!("{account};audio_codecs={name}\n")).unwrap();
         std::fs::write(folder.join("contacts"), "").unwrap();
         let words = ["baresip", "-f", folder.to_str().expect("a path of ours")];
         let mut program = Running::start(&format!("phone {user} {codec:?}"), &words, Stdio::piped());
@@ -118,6 +134,11 @@ impl Phone {
         let (rate_hz, channels, ..) = spoken(self.codec);
         let one: Vec<i16> = samples.chunks_exact(channels.into()).map(|of_all| of_all[0]).collect();
         to_16k(&one, rate_hz)
+    }
+
+    /// It dies without a word.
+    pub fn die(mut self) {
+        self.program.kill();
     }
 
     /// Waits until it has heard this.

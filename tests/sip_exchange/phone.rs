@@ -13,6 +13,7 @@ use crosspatch::sip::exchange::{Act, Exchange, Place, Setting};
 use crosspatch::sip::flow::Flow;
 use crosspatch::sip::message::{Message, Start, parameter};
 use crosspatch::sip::offer::{LocalMedia, Protection};
+use crosspatch::sip::trunk::TrunkSetting;
 use zeroize::Zeroizing;
 
 pub const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5060);
@@ -26,6 +27,8 @@ pub struct Desk {
     pub flows: Vec<Flow>,
     /// Everything it said of phones.
     pub told: Vec<(String, PhoneSign)>,
+    /// Everything it said of trunks.
+    pub trunks: Vec<(String, bool)>,
     /// Sockets that are open for calls.
     pub open: usize,
     pub handed_over: usize,
@@ -48,13 +51,28 @@ impl Rig {
     }
 
     pub fn with(digests: &[Algorithm]) -> Self {
-        Self::encrypting(digests, MediaSecurity::Optional, false)
+        Self::with_trunks(digests, Vec::new(), Vec::new())
     }
 
     pub fn encrypting(digests: &[Algorithm], srtp: MediaSecurity, keys_in_clear: bool) -> Self {
+        Self::made(digests, (srtp, keys_in_clear), Vec::new(), Vec::new())
+    }
+
+    /// The same with trunks and their lines.
+    pub fn with_trunks(digests: &[Algorithm], trunks: Vec<TrunkSetting>, lines: Vec<Place>) -> Self {
+        Self::made(digests, (MediaSecurity::Optional, false), trunks, lines)
+    }
+
+    fn made(
+        digests: &[Algorithm],
+        (srtp, keys_in_clear): (MediaSecurity, bool),
+        trunks: Vec<TrunkSetting>,
+        lines: Vec<Place>,
+    ) -> Self {
         let place = |phone: &str, user: &str, dialled: [&str; 2]| Place {
             phone: GatewayId::new(phone).unwrap(),
             user: user.to_owned(),
+            is_line: false,
             dialled: dialled.map(str::to_owned).to_vec(),
             srtp,
         };
@@ -65,12 +83,17 @@ impl Rig {
             digests: digests.to_vec(),
             codecs: vec![Codec::Opus, Codec::G722, Codec::Pcmu],
             keys_in_clear,
-            places: vec![
+            places: [
                 place("chief", "1001", ["pd-1", "6001"]),
                 place("chief-2", "1001", ["pd-2", "6002"]),
                 place("deputy", "1002", ["pd-1", "6001"]),
-            ],
-            secrets: BTreeMap::from([secret("1001"), secret("1002")]),
+            ]
+            .into_iter()
+            .chain(lines)
+            .collect(),
+            secrets: BTreeMap::from([secret("1001"), secret("1002"), secret("pbx")]),
+            trunks,
+            emergency_numbers: vec!["911".to_owned(), "112".to_owned()],
             key: Zeroizing::new([7; 32]),
         });
         Self { exchange, now: MonoTime::from_millis(1_000), desk: Desk::default(), over: None }
@@ -122,6 +145,7 @@ impl Rig {
                     }
                     self.desk.told.push((phone.to_string(), sign));
                 }
+                Act::Trunk { trunk, is_up } => self.desk.trunks.push((trunk.to_string(), is_up)),
                 Act::Close(_) => self.desk.open -= 1,
             }
         }
@@ -148,8 +172,8 @@ impl Rig {
 fn agree(ours: &Message, bytes: &[u8]) {
     use rsip::prelude::{HeadersExt, ToTypedHeader, UntypedHeader};
     let of = |name| ours.value(name).unwrap_or_default();
-    if of("cseq").ends_with("DANCE") {
-        return; // it knows no method beyond the RFCs'
+    if of("cseq").ends_with("DANCE") || of("to").contains("<tel:") {
+        return; // it knows no method beyond the RFCs', and no telephone's URI
     }
     if of("via").contains('[') {
         return; // nor an address of the newer internet

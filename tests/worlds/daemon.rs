@@ -69,6 +69,7 @@ impl World {
             Input::Command { request, .. } => Some(*request),
             Input::Report(_)
             | Input::Phone { .. }
+            | Input::Trunk { .. }
             | Input::Committed { .. }
             | Input::CommitFailed { .. }
             | Input::JournalBack

@@ -32,7 +32,7 @@ use super::decide::decide;
 use super::effect::{Effect, effect};
 use super::evolve::evolve;
 use super::live::Live;
-use super::reports::{end_bursts_of, handle_report, settle};
+use super::reports::{end_bursts_of, handle_report, set_alarm, settle};
 use super::routes::{admit_calls, compile, meet};
 use super::state::State;
 
@@ -138,6 +138,10 @@ impl Control {
                 }
             }
             Input::Phone { phone, sign } => self.hear_of_phone(phone, sign, now.mono, out),
+            Input::Trunk { trunk, is_up } => {
+                self.live.trunks.insert(trunk.clone(), (is_up, now.mono));
+                self.record(set_alarm(&self.state, Alarm::TrunkLost { trunk }, !is_up, now), now, out);
+            }
             Input::Committed { ticket } => self.commit(ticket, now, out),
             Input::CommitFailed { ticket, cause } => self.fail(ticket, &cause, now, out),
             Input::JournalBack => self.journal_back(now, out),

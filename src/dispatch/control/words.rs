@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::call::PhoneSign;
 use crate::domain::command::{Command, Principal};
 use crate::domain::event::Recorded;
-use crate::domain::id::GatewayId;
+use crate::domain::id::{GatewayId, TrunkId};
 use crate::domain::order::OrderBatch;
 use crate::domain::port::ShardId;
 use crate::domain::refusal::Refusal;
@@ -28,6 +28,8 @@ pub enum Input {
     Report(Report),
     /// A phone's signalling says what became of it.
     Phone { phone: GatewayId, sign: PhoneSign },
+    /// A trunk came up or was lost.
+    Trunk { trunk: TrunkId, is_up: bool },
     /// This append, and every one before it, is durable.
     Committed { ticket: Ticket },
     /// This append, and every one after it, is not durable; the journal appends nothing until it is back.

@@ -1,17 +1,24 @@
 //! Who it is, where it is, and the beginning of its calls: REGISTER and the first INVITE.
 
+use super::lines::Reached;
 use super::{Act, CALLS_MAX, Came, Exchange, OpenMedia};
 use crate::domain::call::PhoneSign;
 use crate::domain::time::MonoTime;
 use crate::sip::call::{Call, CallEnd, Outcome, Reply};
 use crate::sip::dialog::Dialog;
 use crate::sip::digest::{Authorization, Verdict};
-use crate::sip::message::{Message, Start, dialled_of, parameter, uri_of, user_of};
+use crate::sip::message::{Message, parameter, uri_of, user_of};
 use crate::sip::registrar::{Contact, Contacts, RegisterRefusal, Registration};
 
 impl Exchange {
     /// The user that made this request, or it has been asked who it is.
-    fn authenticated(&mut self, request: &Message, came: &Came, now: MonoTime, acts: &mut Vec<Act>) -> Option<String> {
+    pub(super) fn authenticated(
+        &mut self,
+        request: &Message,
+        came: &Came,
+        now: MonoTime,
+        acts: &mut Vec<Act>,
+    ) -> Option<String> {
         let mut stale = false;
         // A phone with several accounts sends several.
         for value in request.values("authorization") {
@@ -62,6 +69,14 @@ impl Exchange {
         if !changed {
             return;
         }
+        self.tell_places(user, is_there, acts);
+        if let Some((trunk, is_up)) = self.trunks.registered(user, is_there) {
+            self.tell_trunk(trunk, is_up, acts);
+        }
+    }
+
+    /// All places of a user can be called, or no longer.
+    pub(super) fn tell_places(&self, user: &str, is_there: bool, acts: &mut Vec<Act>) {
         for place in self.places.iter().filter(|place| place.user == user) {
             acts.push(Act::tell(place.phone.clone(), PhoneSign::Registered(is_there)));
         }
@@ -75,21 +90,27 @@ impl Exchange {
         open: OpenMedia<'_>,
         acts: &mut Vec<Act>,
     ) {
-        let Some(user) = self.authenticated(request, came, now, acts) else { return };
-        let Start::Request { uri, .. } = &request.start else { return };
-        let dialled = dialled_of(uri);
+        let Some(user) = self.caller(request, came, now, acts) else { return };
+        let reached = self.reach(&user, request);
+        if let Reached::Emergency(number) = &reached {
+            let reply = self.redirect(number, now);
+            return self.answer(request, came, &reply, None, now, acts);
+        }
         let kind = request.value("content-type").unwrap_or("application/sdp");
         let is_sdp = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/sdp"));
-        let refusal = match self.place_of(&user, &dialled) {
-            None => Some(Reply::of(404)),
-            Some(_) if !is_sdp && !request.body.is_empty() => Some(Reply::of(415).with("Accept", "application/sdp")),
-            Some(_) if self.calls.len() >= CALLS_MAX => Some(Reply::of(503).with("Retry-After", "5")),
-            Some(_) => None,
+        let refusal = match &reached {
+            Reached::Nobody | Reached::Emergency(_) => Some(Reply::of(404)),
+            Reached::Busy => Some(Reply::of(486)),
+            Reached::Place(_) if !is_sdp && !request.body.is_empty() => {
+                Some(Reply::of(415).with("Accept", "application/sdp"))
+            }
+            Reached::Place(_) if self.calls.len() >= CALLS_MAX => Some(Reply::of(503).with("Retry-After", "5")),
+            Reached::Place(_) => None,
         };
         if let Some(reply) = refusal {
             return self.answer(request, came, &reply, None, now, acts);
         }
-        let Some(phone) = self.place_of(&user, &dialled).cloned() else { return };
+        let Reached::Place(phone) = reached else { return };
         let tag = self.names.tag();
         let Some(dialog) = Dialog::of(request, &tag, came.flow) else {
             return self.answer(request, came, &Reply::of(400), None, now, acts);
@@ -120,15 +141,6 @@ impl Exchange {
                 self.answer(request, came, &reply, Some(&tag), now, acts);
             }
         }
-    }
-
-    /// The place of a user that these digits reach. Without a number of anybody, the user's first.
-    fn place_of(&self, user: &str, dialled: &str) -> Option<&crate::domain::id::GatewayId> {
-        let mut own = self.places.iter().filter(|place| place.user == user);
-        if dialled.is_empty() || dialled == user {
-            return own.next().map(|place| &place.phone);
-        }
-        own.find(|place| place.dialled.iter().any(|number| number == dialled)).map(|place| &place.phone)
     }
 }
 
