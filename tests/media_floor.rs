@@ -119,6 +119,29 @@ fn an_emergency_that_is_cleared_past_its_limit_is_no_new_request() {
 }
 
 #[test]
+fn an_emergency_declared_anew_past_its_limit_is_no_new_request_whoever_noticed_the_limit() {
+    for held_up_ms in [0, 700] {
+        let mut ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu)];
+        ports[0].receive.talk_limit_ms = 200;
+        let mut bench = strict(&ports, policy());
+        let emergency = |open| Order::Emergency { port: port_id(1), talker: Alias::default(), open };
+        bench.order([emergency(true)]);
+        bench.talk_for(1, 5, numbered);
+        // A shard that is held up hears of it from the key before its floor looks.
+        bench.now = bench.now.plus_ms(held_up_ms);
+        bench.talk_for(1, 20, numbered);
+        assert_eq!((bench.started().len(), bench.ended().len()), (1, 1), "held up {held_up_ms} ms");
+        bench.order([emergency(false)]);
+        bench.order([emergency(true)]);
+        bench.talk_for(1, 5, numbered);
+        assert_eq!((bench.started().len(), bench.ended().len()), (1, 1), "held up {held_up_ms} ms: it never let go");
+        bench.pass_ms(1_000);
+        bench.talk_for(1, 5, numbered);
+        assert_eq!(bench.started().len(), 2, "held up {held_up_ms} ms: it let go");
+    }
+}
+
+#[test]
 fn an_emergency_is_granted_over_a_full_floor_and_the_pre_empted_one_learns_it() {
     let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu), phone(3, Codec::Pcmu)];
     let mut bench = strict(&ports, FloorPolicy { holders_max: 1, ..policy() });

@@ -214,11 +214,11 @@ impl<K: Copy + Eq> Floor<K> {
         changes
     }
 
-    /// A dispatcher takes the floor from one: it is refused until it lets go.
-    pub fn revoke(&mut self, key: K, now: MonoTime) -> Changes<K> {
+    /// A dispatcher, or its own port's talk limit, takes the floor from one: it is refused until it lets go.
+    pub fn revoke(&mut self, key: K, cause: BurstEnd, now: MonoTime) -> Changes<K> {
         let mut changes = Changes::new();
         if let Some(at) = self.find(key) {
-            self.revoke_seat(at, BurstEnd::Revoked, now, &mut changes);
+            self.revoke_seat(at, cause, now, &mut changes);
         }
         self.settle(now, &mut changes);
         changes

@@ -391,7 +391,7 @@ impl Shard {
                 self.lost(held, slot, BurstEnd::Revoked, None, now, out);
                 continue;
             };
-            let changes = floor.revoke(held, now);
+            let changes = floor.revoke(held, BurstEnd::Revoked, now);
             self.apply(slot, changes, now, out);
             if self.bursts[held].talk(slot).is_some_and(|talk| !matches!(talk.state, TalkState::Refused(_))) {
                 self.lost(held, slot, BurstEnd::Revoked, None, now, out);

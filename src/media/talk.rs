@@ -231,7 +231,19 @@ impl Shard {
             self.lost(burst, patch, cause, None, now, out);
             return;
         };
-        let changes = floor.release(burst, cause, now);
+        let changes = match cause {
+            // It still talks: refused until it lets go.
+            BurstEnd::TimedOut => floor.revoke(burst, cause, now),
+            BurstEnd::Released
+            | BurstEnd::Silence
+            | BurstEnd::PreEmpted
+            | BurstEnd::Revoked
+            | BurstEnd::LegLeft
+            | BurstEnd::PatchClosed
+            | BurstEnd::PortClosed
+            | BurstEnd::Inhibited
+            | BurstEnd::Restart => floor.release(burst, cause, now),
+        };
         // A floor it has lost before says nothing; those who heard it past its limit still learn of its end.
         let past_limit = self.bursts[burst].talk(patch).is_some_and(|talk| talk.state == TalkState::PastLimit);
         self.apply(patch, changes, now, out);

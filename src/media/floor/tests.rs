@@ -50,7 +50,7 @@ fn floor_with(place: &str) -> Floor<u8> {
         }
         "revoked" => {
             floor.request(A, field(A, 0), LONG, at(0));
-            floor.revoke(A, at(0));
+            floor.revoke(A, BurstEnd::Revoked, at(0));
         }
         other => panic!("no place {other}"),
     }
@@ -76,7 +76,7 @@ fn the_table_of_requests_holds() {
 fn the_table_of_endings_holds() {
     type Ending = fn(&mut Floor<u8>) -> Changes<u8>;
     let release: Ending = |floor| floor.release(A, BurstEnd::Released, at(20));
-    let revoke: Ending = |floor| floor.revoke(A, at(20));
+    let revoke: Ending = |floor| floor.revoke(A, BurstEnd::Revoked, at(20));
     let close: Ending = |floor| floor.close(at(20));
     let time_out: Ending = |floor| floor.tick(at(60_000));
     let cases: [(&str, &str, Ending, Vec<Change<u8>>); 16] = [
@@ -312,7 +312,7 @@ fn every_grant_ends_once_and_no_emergency_is_pre_empted_whatever_happens() {
                     model.revoked.retain(|other| *other != key);
                     floor.release(key, BurstEnd::Released, at(now_ms))
                 }
-                75..80 => floor.revoke(key, at(now_ms)),
+                75..80 => floor.revoke(key, BurstEnd::Revoked, at(now_ms)),
                 80..81 => floor.revoke_all(at(now_ms)),
                 81..82 => {
                     model.revoked.clear();
