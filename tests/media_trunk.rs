@@ -5,9 +5,9 @@ mod media;
 use std::net::SocketAddr;
 
 use crosspatch::domain::audio::Codec;
-use crosspatch::domain::floor::{BurstEnd, Denial, FloorPolicy};
+use crosspatch::domain::floor::{BurstEnd, Denial, FloorPolicy, Priority};
 use crosspatch::domain::id::{AgencyKey, NodeId, PatchId};
-use crosspatch::domain::order::{Order, PatchSpec};
+use crosspatch::domain::order::{LegSpec, Order, PatchSpec};
 use crosspatch::domain::port::{PortRole, PortSpec, ShardId};
 use crosspatch::domain::report::Report;
 use crosspatch::domain::talker::Alias;
@@ -202,6 +202,31 @@ fn a_revoked_talker_who_declares_an_emergency_is_heard_again_on_every_shard() {
         bench.talk_for(1, 10, numbered);
         assert_eq!([3, 4].map(|port| bench.heard(port).len()), [13, 13], "an emergency was not heard");
     }
+}
+
+#[test]
+fn who_goes_over_to_a_patch_of_another_shard_hears_no_frame_again() {
+    let ports = [on(0, 1), on(0, 2)];
+    let mut bench = Bench::with_shards(2, &ShardLimits::small());
+    bench.open(&ports);
+    let far = PatchSpec { home: ShardId(1), ..patch(2) };
+    bench.order([Order::OpenPatch(patch(1)), Order::OpenPatch(far)]);
+    let joined =
+        |number, priority| ports.each_ref().map(|port| LegSpec { priority: Priority(priority), ..leg(number, port) });
+    bench.order(joined(1, 9).into_iter().chain(joined(2, 5)).map(Order::Join));
+    // The far patch grants, and brings what it was told, when the near one has lost the floor.
+    let mut late = Vec::new();
+    for at in 0..3 {
+        bench.talk_unflushed(1, &numbered(at));
+        late.extend(bench.flush_packets());
+    }
+    bench.order([Order::Revoke { patch: PatchId(1), burst: None }]);
+    late.iter().for_each(|frame| bench.deliver(frame));
+    bench.flush();
+    for at in 3..6 {
+        bench.talk(1, &numbered(at));
+    }
+    assert_eq!(bench.heads(2), [0, 1, 2, 3, 4, 5]);
 }
 
 #[test]

@@ -240,6 +240,7 @@ impl Shard {
             stage: Stage::Live,
             chosen: false,
             relayed: self.bursts[burst].told,
+            relayed_elsewhere: self.bursts[burst].told,
             left_to_mix: false,
             until: None,
             mixed_ms: 0,
@@ -292,6 +293,9 @@ impl Shard {
         let standing = self.ear_standing(burst, path.talker, path.leg);
         let loud = self.is_loud(burst, path.patch);
         let Some(ear) = self.ports[port].hearing.ear_mut(burst) else { return false };
+        if ear.patch != path.patch {
+            ear.relayed_elsewhere = ear.relayed;
+        }
         ear.loud = loud;
         (ear.talker, ear.leg, ear.patch) = (path.talker, path.leg, path.patch);
         (ear.gain, ear.relayable, ear.standing) = (gain, relayable, standing);

@@ -135,7 +135,8 @@ impl Shard {
                 Reach::Homed => self.patches.get(ear.patch).is_some_and(|patch| patch.floor.is_some()),
                 Reach::Patch(patch) => ear.patch == patch,
             };
-            if !reached || ear.stage != Stage::Live {
+            let heard = ear.relayed_elsewhere >= Some(spoken.sequence);
+            if !reached || heard || ear.stage != Stage::Live {
                 continue;
             }
             if !ear.chosen {

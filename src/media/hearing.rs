@@ -51,6 +51,8 @@ pub struct Ear {
     pub chosen: bool,
     /// The newest packet that was relayed to it: what a mix still plays of those has been heard.
     pub relayed: Option<u64>,
+    /// The newest packet that was relayed to it through another patch: its present one may bring those again.
+    pub relayed_elsewhere: Option<u64>,
     /// A packet came while the port mixed: it is heard there, and nothing can be relayed before it.
     pub left_to_mix: bool,
     /// The newest packet that its talker had said when it lost the floor: what comes later is not for this ear.
@@ -278,6 +280,7 @@ mod tests {
             stage: Stage::Live,
             chosen: false,
             relayed: None,
+            relayed_elsewhere: None,
             left_to_mix: false,
             until: None,
             mixed_ms: 0,
