@@ -388,7 +388,8 @@ impl Bursts {
     }
 
     fn judge_outcomes(&mut self, id: BurstId, burst: &Burst, field: &Field, now: MonoTime, found: &mut Findings) {
-        self.happened.entitled += u64::from(entitled(burst).count_ones());
+        let frames = self.overs.get(&(burst.voice, burst.over)).map_or(0, |over| over.frames);
+        self.happened.entitled += u64::from(entitled(burst, frames).count_ones());
         if burst.disturbed.is_some() {
             return;
         }
@@ -403,9 +404,10 @@ impl Bursts {
         // Who said no more than a squelch tail may have been taken for one: nobody hears of it.
         let before = burst.talks.values().map(|talk| talk.before).min().unwrap_or(0);
         let over = self.overs.get(&(burst.voice, burst.over));
-        let said = over.map_or(0, |over| 1 + u32::from(over.frames.saturating_sub(before)));
+        let frames = over.map_or(0, |over| over.frames);
+        let said = over.map_or(0, |_| 1 + u32::from(frames.saturating_sub(before)));
         let tail_ms = u32::from(field.devices[burst.talker].spec.receive.tail_ms);
-        let must = if 20 * said > tail_ms { entitled(burst) } else { 0 };
+        let must = if 20 * said > tail_ms { entitled(burst, frames) } else { 0 };
         field
             .devices
             .iter()
@@ -443,16 +445,20 @@ impl Bursts {
             return;
         }
         let whole = burst.is_whole();
+        // Brought down to the usual level and by its gains, a tone may drown in another's.
+        let faint = field.devices[burst.talker].spec.level && (burst.beside_need || burst.beside_others);
         for (ear, outcome) in &burst.outcomes {
             let device = &field.devices[*ear];
             let heard = ears.heard.get(&(*ear, burst.voice, burst.over));
             let (frames, tones) = heard.map_or((0, 0), |heard| (heard.frames.len() as u32, heard.tones));
-            // Of a mix only the voice can be told: what is played late may be counted for the next over.
-            let next = ears.heard.get(&(*ear, burst.voice, burst.over + 1)).map_or(0, |heard| heard.tones);
-            let got_ms = 20 * (frames + tones + next);
+            // Of a mix only the voice can be told: what is played late may be counted for the next overs.
+            let next = ears.heard.range((*ear, burst.voice, burst.over + 1)..=(*ear, burst.voice, u16::MAX));
+            let late = next.filter(|((_, voice, over), _)| burst.is_beside((*voice, *over), field));
+            let late: u32 = late.map(|(_, heard)| heard.tones).sum();
+            let got_ms = 20 * (frames + tones + late);
             // A mix begins with its jitter buffer and goes on through the silence that ends a burst.
             let slack_ms = if tones == 0 { 40 } else { 460 + outcome.heard_ms / 4 } + 20 * burst.silences;
-            if got_ms + slack_ms < outcome.heard_ms {
+            if !faint && got_ms + slack_ms < outcome.heard_ms {
                 let what = || format!("{} got {got_ms} ms of {id:?}, told {outcome:?}", device.gateway);
                 found.broken(Law::NothingLost, now, what);
             }
@@ -479,6 +485,13 @@ impl Burst {
         self.talks.values().all(|talk| matches!(talk.ended, Some((BurstEnd::Released | BurstEnd::Silence, _))))
     }
 
+    /// Whether an over of its voice began while it may still have been played.
+    fn is_beside(&self, over: (Voice, u16), field: &Field) -> bool {
+        let ended = self.talks.values().filter_map(|talk| talk.ended).map(|(_, at)| at).max();
+        let began = field.overs.get(&over).map(|over| over.began);
+        began.zip(ended).is_some_and(|(began, ended)| began.ms_since(ended) < STILL_PLAYED_MS)
+    }
+
     /// Whether all that was said in it is one voice's, as it was said.
     fn is_of_one(&self) -> bool {
         self.voices.count_ones() == 1 && self.voices != SOMEBODY && !self.is_mix
@@ -493,10 +506,13 @@ pub const fn is_several(voices: u32) -> bool {
     voices.count_ones() > 1 || voices & SOMEBODY != 0
 }
 
-/// Who had to hear at least a part of it. A floor that was won and lost at one moment gave nobody anything to hear.
-fn entitled(burst: &Burst) -> u32 {
+/// Who had to hear at least a part of it. A floor that was won and lost at one moment gave nobody anything to hear, nor
+/// did one that was linked when all was said.
+fn entitled(burst: &Burst, frames: u16) -> u32 {
+    let keyed = burst.talks.values().map(|talk| talk.began).min().unwrap_or_default();
+    let says = |talk: &Talk| frames > talk.before || talk.began.ms_since(keyed) < UNDER_WAY_MS;
     let lasting = burst.talks.values().filter(|talk| talk.ended.is_none_or(|(_, at)| now_after(talk.began, at)));
-    lasting.fold(0, |all, talk| all | talk.must)
+    lasting.filter(|talk| says(talk)).fold(0, |all, talk| all | talk.must)
 }
 
 fn now_after(began: MonoTime, ended: MonoTime) -> bool {
@@ -509,7 +525,7 @@ const BRIEF_MS: u64 = 250;
 const STILL_PLAYED_MS: u64 = 3_500;
 /// A lost shard's bursts: no report comes any more (ms).
 const LOST_AFTER_MS: u64 = 12_000;
-/// What waited for a stuck shard is handled in its next rounds (ms).
+/// What waited for a stuck shard, or for a floor that is far away, is handled in the next rounds (ms).
 const UNDER_WAY_MS: u64 = 100;
 /// The longest key of a world (ms).
 const UNKEYS_AFTER_MS: u64 = 8_000;
