@@ -10,7 +10,6 @@ use crate::domain::report::{MediaLimit, Report};
 use crate::domain::talker::Alias;
 use crate::domain::time::{FRAME_MS, MonoTime};
 use crate::wire::DATAGRAM_BYTES_MAX;
-use crate::wire::rtcp::RtcpSummary;
 use crate::wire::rtp::RtpPacket;
 use crate::wire::rtp_extension::{Elements, FloorNotice, Keying};
 use crate::wire::telephone_event::TelephoneEvent;
@@ -374,24 +373,6 @@ impl Shard {
             let Some(group) = self.groups.slot_at(index) else { continue };
             self.check_copy(group, now, out);
         }
-    }
-
-    pub(super) fn take_rtcp(
-        &mut self,
-        port: PortSlot,
-        source: SocketAddr,
-        packet: &[u8],
-        now: MonoTime,
-        _out: &mut Outbox,
-    ) -> Result<(), Discard> {
-        let open = self.ports.get_mut(port).ok_or(Discard::NoPort)?;
-        open.receiver.accept_control(source, now)?;
-        let summary = RtcpSummary::parse(packet, open.sender.ssrc()).map_err(|_| Discard::Malformed)?;
-        (open.sign_at, open.signed) = (now, true);
-        if let (Some(ssrc), Some(sender)) = (summary.reporter, summary.sender) {
-            open.receiver.handle_sender_report(ssrc, sender.ntp.0, now);
-        }
-        Ok(())
     }
 
     /// What a port's packets may hit again and again: counted each time, told at most every ten seconds.

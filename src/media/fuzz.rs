@@ -139,7 +139,7 @@ impl<H: FnMut(&mut dyn FnMut())> Run<H> {
         let source = address(number);
         hot(&mut || {
             if rtcp {
-                shard.handle_rtcp(slot, source, bytes, *now, out);
+                shard.handle_rtcp(slot, source, bytes, *now);
             } else {
                 shard.handle_packet(slot, source, bytes, *now, out);
             }

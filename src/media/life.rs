@@ -1,6 +1,8 @@
 //! Signs of life: RTCP reports that also keep the path open toward ports that must not get a packet outside a burst,
 //! and whether a port's peer lives. Everything at its own moment, seeded, so that no two ports report at once.
 
+use std::net::SocketAddr;
+
 use crate::domain::id::NodeId;
 use crate::domain::report::Report;
 use crate::domain::time::MonoTime;
@@ -8,6 +10,7 @@ use crate::wire::rtcp::{
     NtpTime, Reception, RtcpSummary, SenderReport, write_goodbye, write_receiver_report, write_sender_report,
 };
 
+use super::discard::Discard;
 use super::outbox::{Carries, Outbox, PacketKind};
 use super::port::REPORT_EVERY_MS;
 use super::shard::Shard;
@@ -75,14 +78,26 @@ impl Shard {
         }
     }
 
-    /// The peer's stream has ended (RFC 3550 section 6.6): it is lost now and not after its silence, until it says
-    /// something again. Of a port that was never heard any stream of its peer's counts.
-    pub(super) fn take_goodbye(&mut self, port: PortSlot, packet: &[u8], now: MonoTime) {
-        let Some(open) = self.ports.get_mut(port) else { return };
-        let leaving = RtcpSummary::parse(packet, open.sender.ssrc()).ok().and_then(|summary| summary.leaving);
-        if leaving.is_some_and(|ssrc| open.receiver.ssrc().is_none_or(|heard| heard == ssrc)) {
+    /// What a peer says of its streams. If the one we hear has ended (RFC 3550 section 6.6), the peer is lost now and not
+    /// after its silence, until it says something again. Of a port that was never heard any stream of its peer's counts.
+    pub(super) fn take_rtcp(
+        &mut self,
+        port: PortSlot,
+        source: SocketAddr,
+        packet: &[u8],
+        now: MonoTime,
+    ) -> Result<(), Discard> {
+        let open = self.ports.get_mut(port).ok_or(Discard::NoPort)?;
+        open.receiver.accept_control(source, now)?;
+        let summary = RtcpSummary::parse(packet, open.sender.ssrc()).map_err(|_| Discard::Malformed)?;
+        (open.sign_at, open.signed) = (now, true);
+        if let (Some(ssrc), Some(sender)) = (summary.reporter, summary.sender) {
+            open.receiver.handle_sender_report(ssrc, sender.ntp.0, now);
+        }
+        if summary.leaving.is_some_and(|ssrc| open.receiver.ssrc().is_none_or(|heard| heard == ssrc)) {
             open.left_at = Some(now);
         }
+        Ok(())
     }
 
     /// Told when it changes: alive with the first sign, dead after more silence than its configuration allows. Of a

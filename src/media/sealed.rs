@@ -34,7 +34,7 @@ impl Shard {
         match (opened, kind) {
             (Err(why), _) => self.counters.discard(why),
             (Ok(length), PacketKind::Rtp) => self.handle_packet(port, source, &packet[..length], now, out),
-            (Ok(length), PacketKind::Rtcp) => self.handle_rtcp(port, source, &packet[..length], now, out),
+            (Ok(length), PacketKind::Rtcp) => self.handle_rtcp(port, source, &packet[..length], now),
         }
     }
 

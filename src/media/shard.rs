@@ -153,10 +153,9 @@ impl Shard {
     }
 
     /// One RTCP packet that arrived at a port.
-    pub fn handle_rtcp(&mut self, port: PortSlot, source: SocketAddr, packet: &[u8], now: MonoTime, out: &mut Outbox) {
-        match self.take_rtcp(port, source, packet, now, out) {
-            Ok(()) => self.take_goodbye(port, packet, now),
-            Err(why) => self.counters.discard(why),
+    pub fn handle_rtcp(&mut self, port: PortSlot, source: SocketAddr, packet: &[u8], now: MonoTime) {
+        if let Err(why) = self.take_rtcp(port, source, packet, now) {
+            self.counters.discard(why);
         }
     }
 

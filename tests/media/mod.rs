@@ -395,7 +395,7 @@ impl Bench {
     pub fn report_unflushed(&mut self, port: u128, from: SocketAddr, packet: &[u8]) {
         let shard = usize::from(self.ports[&port].0.0);
         let slot = self.shards[shard].slot_of(PortId(port)).expect("an open port");
-        self.shards[shard].handle_rtcp(slot, from, packet, self.now, &mut self.outs[shard]);
+        self.shards[shard].handle_rtcp(slot, from, packet, self.now);
     }
 
     pub fn forget(&mut self) {

@@ -128,8 +128,12 @@ impl Seat {
     pub fn round(&mut self, arrivals: &[Datagram], tick: bool, now: MonoTime, devices: &[Device]) -> Flushed {
         for datagram in arrivals {
             if let Some(slot) = self.slot_by_ear.get(&datagram.to) {
-                let handle = if datagram.control { Shard::handle_rtcp } else { Shard::handle_packet };
-                handle(&mut self.shard, *slot, datagram.source, &datagram.bytes, now, &mut self.out);
+                let Datagram { source, bytes, .. } = datagram;
+                if datagram.control {
+                    self.shard.handle_rtcp(*slot, *source, bytes, now);
+                } else {
+                    self.shard.handle_packet(*slot, *source, bytes, now, &mut self.out);
+                }
             }
         }
         while let Some((from, frame)) = self.frames.pop_front() {

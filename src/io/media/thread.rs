@@ -173,7 +173,7 @@ impl MediaThread {
                     self.shard.handle_sealed(slot, (source, kind), bytes, opener, now, &mut self.out);
                 }
                 (None, PacketKind::Rtp) => self.shard.handle_packet(slot, source, bytes, now, &mut self.out),
-                (None, PacketKind::Rtcp) => self.shard.handle_rtcp(slot, source, bytes, now, &mut self.out),
+                (None, PacketKind::Rtcp) => self.shard.handle_rtcp(slot, source, bytes, now),
             }
         }
     }
