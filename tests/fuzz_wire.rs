@@ -126,7 +126,7 @@ fn no_bytes_break_the_telephone_event_reader() {
 fn no_bytes_break_the_trunk_reader() {
     let speech = Speech {
         format: Format::usual(Codec::Opus),
-        marker: false,
+        soft: false,
         level: elements().level,
         sequence: 1,
         timestamp: 960,
@@ -135,7 +135,7 @@ fn no_bytes_break_the_trunk_reader() {
     };
     let messages = [
         TrunkMessage::Speech(speech),
-        TrunkMessage::Speech(Speech { payload: &[0; 160], level: None, marker: true, ..speech }),
+        TrunkMessage::Speech(Speech { payload: &[0; 160], level: None, soft: true, ..speech }),
         TrunkMessage::Request { talker: elements().talker },
         TrunkMessage::Granted,
         TrunkMessage::Queued { position: 2 },

@@ -4,8 +4,8 @@ mod media;
 
 use std::net::SocketAddr;
 
-use crosspatch::domain::audio::Codec;
-use crosspatch::domain::floor::{BurstEnd, Denial, FloorPolicy, Priority};
+use crosspatch::domain::audio::{Codec, Level};
+use crosspatch::domain::floor::{BurstEnd, Denial, FloorMode, FloorPolicy, MissCause, Priority};
 use crosspatch::domain::id::{AgencyKey, NodeId, PatchId};
 use crosspatch::domain::order::{LegSpec, Order, PatchSpec};
 use crosspatch::domain::port::{PortRole, PortSpec, ShardId};
@@ -14,6 +14,7 @@ use crosspatch::domain::talker::Alias;
 use crosspatch::media::discard::Discard;
 use crosspatch::media::limits::ShardLimits;
 use crosspatch::media::outbox::Outbox;
+use crosspatch::wire::rtp_extension::{AudioLevel, Elements};
 use crosspatch::wire::trunk::{TrunkFrame, TrunkMessage};
 use media::{Bench, leg, numbered, patch, phone, policy, port_id};
 
@@ -227,6 +228,31 @@ fn who_goes_over_to_a_patch_of_another_shard_hears_no_frame_again() {
         bench.talk(1, &numbered(at));
     }
     assert_eq!(bench.heads(2), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn who_is_too_soft_for_an_open_floor_is_missed_by_name_on_every_shard() {
+    let open = FloorPolicy { mode: FloorMode::Open, holders_max: 1, ..policy() };
+    for talkers_shard in [0, 1] {
+        let ports = [on(talkers_shard, 1), on(talkers_shard, 2), on(0, 3), on(1, 4), on(2, 5)];
+        let mut bench = spread(3, &ports, open);
+        let level =
+            |dbov| Elements { level: Some(AudioLevel { level: Level(dbov), voice: true }), ..Elements::default() };
+        for at in 0..30 {
+            bench.talk_with(1, &numbered(at), level(15));
+            bench.talk_with(2, &numbered(at), level(40));
+            bench.flush();
+            bench.tick();
+        }
+        bench.pass_ms(1_000);
+        let soft = bench.started().iter().find(|(_, _, port)| *port == port_id(2)).expect("it talked").0;
+        for port in [3, 4, 5] {
+            let told = bench.outcomes().into_iter().find(|(id, told)| *id == soft && told.port == port_id(port));
+            let told = told.expect("it may hear all").1;
+            assert!(told.heard_ms + told.missed_ms >= 560, "talkers on {talkers_shard}, listener {port}: {told:?}");
+            assert!(told.missed_ms >= 400 && told.missed == Some(MissCause::OutRanked), "listener {port}: {told:?}");
+        }
+    }
 }
 
 #[test]

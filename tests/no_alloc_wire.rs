@@ -37,7 +37,7 @@ fn relaying_a_packet_allocates_nothing() {
         let (patch, burst, node, port) = (PatchId(1), BurstId(2), NodeId(3), PortId(4));
         let speech = Speech {
             format: Format::usual(Codec::Opus),
-            marker: packet.header.marker,
+            soft: packet.header.marker,
             level: read.level,
             sequence: packet.header.sequence,
             timestamp: packet.header.timestamp,

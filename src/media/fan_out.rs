@@ -102,11 +102,11 @@ impl Shard {
         out: &mut Outbox,
     ) {
         let Some(talk) = self.bursts[burst].talk(patch).copied() else { return };
-        if !talk.state.is_heard() || !talk.loud {
+        if !talk.state.is_heard() {
             return;
         }
         for shard in talk.shards.iter() {
-            let speech = TrunkMessage::Speech(self.speech(burst, spoken));
+            let speech = TrunkMessage::Speech(Speech { soft: !talk.loud, ..self.speech(burst, spoken) });
             self.tell_shard(shard, burst, patch, speech, hops, now, out);
         }
     }
@@ -115,7 +115,7 @@ impl Shard {
         let open = &self.bursts[burst];
         Speech {
             format: open.format,
-            marker: false,
+            soft: false,
             level: spoken.level,
             sequence: spoken.sequence as u16,
             timestamp: spoken.timestamp,

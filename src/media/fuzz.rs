@@ -153,7 +153,7 @@ impl<H: FnMut(&mut dyn FnMut())> Run<H> {
         let format = Format::usual([Codec::Pcmu, Codec::Opus][usize::from(two & 1)]);
         let speech = Speech {
             format,
-            marker: false,
+            soft: two & 8 != 0,
             level: None,
             sequence: u16::from(one),
             timestamp: u32::from(one) * format.ticks_per_packet(),

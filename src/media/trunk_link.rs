@@ -185,8 +185,13 @@ impl Shard {
             return Err(Discard::NoFloor);
         }
         self.bursts[burst].ended = None;
-        let talk =
-            Talk { patch, leg, state: TalkState::Granted { since: now }, shards: ShardSet::default(), loud: true };
+        let talk = Talk {
+            patch,
+            leg,
+            state: TalkState::Granted { since: now },
+            shards: ShardSet::default(),
+            loud: !speech.soft,
+        };
         self.bursts[burst].lists.talks.push(talk);
         self.open_ears(burst, now, out);
         Ok(())
@@ -211,6 +216,13 @@ impl Shard {
         }
         if self.bursts[burst].emergency != frame.emergency {
             self.set_emergency(burst, frame.emergency, now, out);
+        }
+        if let Some(talk) = self.bursts[burst].talk_mut(patch)
+            && talk.loud == speech.soft
+            && self.patches[patch].floor.is_none()
+        {
+            talk.loud = !speech.soft;
+            self.weigh_ears(burst);
         }
         if self.port_of(burst).is_none() {
             self.learn_format(burst, speech, now, out);

@@ -9,7 +9,7 @@
 //!   0       version, 1
 //!   1       message: 1 speech, 2 request, 3 granted, 4 queued, 5 denied, 6 revoked, 7 released
 //!   2       hops already made, at most 7
-//!   3       flags: 0x01 emergency (any message); speech only: 0x02 marker, 0x04 voice, 0x08 level known
+//!   3       flags: 0x01 emergency (any message); speech only: 0x02 soft, 0x04 voice, 0x08 level known
 //!   4- 19   patch
 //!  20- 35   burst
 //!  36- 51   origin node       the daemon whose port heard the talker
@@ -104,8 +104,8 @@ pub enum TrunkMessage<'a> {
 pub struct Speech<'a> {
     /// What the payload is.
     pub format: Format,
-    /// First packet of the burst.
-    pub marker: bool,
+    /// From an open floor: others are louder, nobody is to hear it.
+    pub soft: bool,
     /// The sender's or the shard's measure of this packet.
     pub level: Option<AudioLevel>,
     /// RTP sequence at the origin: gaps are losses there.
@@ -197,7 +197,7 @@ impl<'a> TrunkFrame<'a> {
 impl<'a> Speech<'a> {
     fn flags(&self) -> u8 {
         let level = self.level.map_or(0, |level| LEVEL_KNOWN | if level.voice { VOICE } else { 0 });
-        level | if self.marker { MARKER } else { 0 }
+        level | if self.soft { SOFT } else { 0 }
     }
 
     fn put(&self, pen: &mut Pen<'_>) -> Result<(), WriteFault> {
@@ -233,7 +233,7 @@ impl<'a> Speech<'a> {
         }
         Ok(Self {
             format: Format { codec, clock_hz, channels, packet_ms },
-            marker: flags & MARKER != 0,
+            soft: flags & SOFT != 0,
             level,
             sequence,
             timestamp,
@@ -313,10 +313,10 @@ const REVOKED: u8 = 6;
 const RELEASED: u8 = 7;
 
 const EMERGENCY: u8 = 0x01;
-const MARKER: u8 = 0x02;
+const SOFT: u8 = 0x02;
 const VOICE: u8 = 0x04;
 const LEVEL_KNOWN: u8 = 0x08;
-const ALL_FLAGS: u8 = EMERGENCY | MARKER | VOICE | LEVEL_KNOWN;
+const ALL_FLAGS: u8 = EMERGENCY | SOFT | VOICE | LEVEL_KNOWN;
 
 #[cfg(test)]
 mod tests {
@@ -325,7 +325,7 @@ mod tests {
     fn hello() -> Speech<'static> {
         Speech {
             format: Format::usual(Codec::Opus),
-            marker: true,
+            soft: true,
             level: Some(AudioLevel { level: Level(26), voice: true }),
             sequence: 0x0102,
             timestamp: 0x0304_0506,
@@ -361,7 +361,7 @@ mod tests {
     fn every_message_reads_back_and_no_part_or_excess_of_it_does() {
         let mut messages = vec![
             TrunkMessage::Speech(hello()),
-            TrunkMessage::Speech(Speech { level: None, marker: false, talker: Alias::new("Fuß 7"), ..hello() }),
+            TrunkMessage::Speech(Speech { level: None, soft: false, talker: Alias::new("Fuß 7"), ..hello() }),
             TrunkMessage::Request { talker: Alias::new("E1") },
             TrunkMessage::Granted,
             TrunkMessage::Queued { position: 1 },
@@ -404,7 +404,7 @@ mod tests {
             (1, 0, TrunkFault::Field),
             (1, 8, TrunkFault::Field),
             (2, HOPS_MAX + 1, TrunkFault::Hops),
-            (3, MARKER, TrunkFault::Field),
+            (3, SOFT, TrunkFault::Field),
         ] {
             let mut bad = good.clone();
             bad[at] = value;
