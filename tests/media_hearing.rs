@@ -308,6 +308,32 @@ fn a_leg_that_leaves_and_joins_again_in_mid_burst_hears_the_rest_of_it_with_one_
 }
 
 #[test]
+fn whom_an_open_floor_left_out_is_heard_when_it_is_open_no_more() {
+    let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu), phone(3, Codec::Pcmu)];
+    let mut bench = Bench::new();
+    bench.open(&ports);
+    let open = FloorPolicy { mode: FloorMode::Open, holders_max: 1, ..media::policy() };
+    bench.order([Order::OpenPatch(PatchSpec { floor: open, ..patch(1) })]);
+    bench.order(ports.iter().map(|port| Order::Join(leg(1, port))));
+    let level = |dbov| Elements { level: Some(AudioLevel { level: Level(dbov), voice: true }), ..Elements::default() };
+    let talk = |bench: &mut Bench| {
+        for _ in 0..20 {
+            bench.talk_with(1, &[0x21; 160], level(40));
+            bench.talk_with(2, &[0x22; 160], level(15));
+            bench.tick();
+        }
+    };
+    talk(&mut bench);
+    bench.order([Order::OpenPatch(patch(1))]);
+    talk(&mut bench);
+    bench.pass_ms(1_000);
+    let soft = bench.started().iter().find(|(_, _, port)| *port == port_id(1)).expect("it talked").0;
+    let told = bench.outcomes().into_iter().find(|(id, told)| *id == soft && told.port == port_id(3));
+    let told = told.expect("it may hear all").1;
+    assert!(told.heard_ms >= 360, "{told:?}");
+}
+
+#[test]
 fn on_an_open_floor_everybody_may_talk_and_the_loudest_are_heard() {
     let ports = [phone(1, Codec::Pcmu), phone(2, Codec::Pcmu), phone(3, Codec::Pcmu), phone(4, Codec::Pcmu)];
     let mut bench = Bench::new();

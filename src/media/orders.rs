@@ -284,6 +284,7 @@ impl Shard {
             {
                 let changes = floor.set_policy(spec.floor, now);
                 self.apply(slot, changes, now, out);
+                self.choose_loudest(slot);
             }
             return;
         }

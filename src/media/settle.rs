@@ -43,12 +43,12 @@ impl Shard {
         self.deny_unanswered(now, out);
     }
 
-    /// On an open floor all may talk and the loudest are heard.
-    fn choose_loudest(&mut self, patch: PatchSlot) {
+    /// On an open floor all may talk and the loudest are heard; on any other, all who hold it.
+    pub(super) fn choose_loudest(&mut self, patch: PatchSlot) {
         for index in 0..self.bursts.reach() {
             let Some(burst) = self.bursts.slot_at(index) else { continue };
             let Some(floor) = &mut self.patches[patch].floor else { return };
-            if floor.holds(burst) {
+            if floor.policy().mode == FloorMode::Open && floor.holds(burst) {
                 floor.set_level(burst, self.bursts[burst].level);
                 self.need_decoded(burst);
             }
