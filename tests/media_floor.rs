@@ -11,6 +11,7 @@ use crosspatch::domain::report::{MediaLimit, Report};
 use crosspatch::domain::talker::Alias;
 use crosspatch::media::discard::Discard;
 use crosspatch::media::limits::ShardLimits;
+use crosspatch::wire::rtp::RtpHeader;
 use crosspatch::wire::rtp_extension::{AudioLevel, Elements, Keying};
 use media::{Bench, leg, numbered, patch, phone, policy, port_id, radio};
 
@@ -302,6 +303,33 @@ fn a_telephone_event_keys_and_lets_go() {
     bench.talk(1, &numbered(9));
     assert_eq!(bench.heard(2).len(), 3);
     assert_eq!(bench.ended(), [(bench.started()[0].0, PatchId(1), BurstEnd::Released)]);
+}
+
+#[test]
+fn a_press_that_an_order_has_lifted_keys_no_more_however_long_it_lasts_and_the_next_one_does() {
+    let keyed = PortSpec {
+        receive: ReceiveSpec { keying: ReceiveKeying::Event, ..phone(1, Codec::Pcmu).receive },
+        ..phone(1, Codec::Pcmu)
+    };
+    let mut bench = strict(&[keyed, phone(2, Codec::Pcmu)], policy());
+    let press = |bench: &mut Bench, timestamp: u32| {
+        let header = RtpHeader { payload_type: 101, timestamp, ..bench.next_header(1) };
+        bench.send(1, media::address_of(1), &header, &[10, 10, 0, 160], &Elements::default());
+        bench.lose(1, 1);
+        bench.flush();
+    };
+    let since = bench.next_header(1).timestamp;
+    press(&mut bench, since);
+    assert_eq!(bench.started().len(), 1);
+    bench.order([Order::Key { port: PortId(1), keyed: false }]);
+    press(&mut bench, since);
+    bench.talk_for(1, 3, numbered);
+    press(&mut bench, since);
+    bench.talk_for(1, 3, numbered);
+    assert_eq!((bench.started().len(), bench.heard(2).len()), (1, 0));
+    press(&mut bench, since.wrapping_add(8_000));
+    bench.talk_for(1, 3, numbered);
+    assert_eq!((bench.started().len(), bench.heard(2).len()), (2, 3));
 }
 
 #[test]

@@ -64,6 +64,9 @@ impl Shard {
         }
         if let Some(event) = event {
             let key = event.and_then(|event| key_of(&event)).ok_or(Discard::NotKeyed)?;
+            if key && self.ports[port].lifted == Some(header.timestamp) {
+                return Ok(());
+            }
             if key && self.ports[port].pressed.replace(header.timestamp) != Some(header.timestamp) {
                 self.ask_again(port, now, out);
             }

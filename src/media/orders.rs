@@ -190,8 +190,9 @@ impl Shard {
     fn order_key(&mut self, port: PortId, keyed: bool, now: MonoTime, out: &mut Outbox) {
         let by_event = |port: &PortSlot| self.ports[*port].spec.receive.keying == ReceiveKeying::Event;
         if let Some(port) = self.slot_of(port).filter(by_event) {
-            if keyed {
-                self.ask_again(port, now, out);
+            match keyed {
+                true => self.ask_again(port, now, out),
+                false => self.ports[port].lifted = self.ports[port].pressed,
             }
             self.cue(port, Cue::Event(keyed), now, out);
         }

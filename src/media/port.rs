@@ -90,6 +90,8 @@ pub struct Port {
     pub wire_emergency: Option<Alias>,
     /// RTP time of the last event that keyed: all packets of one press have the same.
     pub pressed: Option<u32>,
+    /// The press that was in force when an order lifted the key: the rest of its packets keys nothing.
+    pub lifted: Option<u32>,
     /// Talkers with an open emergency; an empty name is whoever talks here.
     pub emergencies: Vec<Alias>,
     /// What its talker's level was, remembered for the next burst.
@@ -161,6 +163,7 @@ impl Port {
             wire_talker: Alias::default(),
             wire_emergency: None,
             pressed: None,
+            lifted: None,
             emergencies: Vec::new(),
             learnt: None,
             hearing: Hearing::default(),
