@@ -131,7 +131,7 @@ impl Start {
             media_ports: self.settings.media_ports,
             seed: seeds[usize::from(count)],
         };
-        let ends = control_task::spawn(parts).map_err(system("control"))?;
+        let (ends, dials) = control_task::spawn(parts).map_err(system("control"))?;
         wait_for_routes(&ends.link).await?;
         if let Some(configuration) = self.configuration {
             adopt(&ends.link, configuration).await?;
@@ -152,7 +152,7 @@ impl Start {
             telephony: OnceLock::new(),
         });
         let served = api::serve(Arc::clone(&door), bound, &self.settings).await.map_err(RunFault::System)?;
-        let telephony = telephony.map(|bound| sip::serve(bound, &self.settings, ends.link.clone()));
+        let telephony = telephony.map(|bound| sip::serve(bound, &self.settings, ends.link.clone(), dials));
         let telephony = telephony.transpose().map_err(RunFault::System)?;
         if let Some(telephony) = &telephony {
             let _ = door.telephony.set(telephony.counters.clone());

@@ -44,6 +44,8 @@ fn an_incident_is_opened_joined_narrowed_and_closed_by_its_spoken_name() {
     assert!(why.contains("ems-1 only listens"), "{why}");
     daemon.told(EMS, &["incident", "extend", &name, "ems-1", "--by", "1h"]);
     daemon.told(EMS, &["incident", "unlink", &name, "ems-1"]);
+    let refused = daemon.refused(EMS, &["incident", "dial", &name, "+15550123", "--line", "ems-1"]);
+    assert!(refused.contains("ems-1 is no line that dials"), "{refused}");
     daemon.told(EMS, &["incident", "leave", &name]);
     daemon.told(FIRE, &["incident", "close", &name]);
     assert!(daemon.told(FIRE, &["incident", "list"]).contains("No incident is open."));

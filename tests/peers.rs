@@ -14,6 +14,8 @@ mod child;
 mod county;
 #[path = "peers/daemon.rs"]
 mod daemon;
+#[path = "peers/dialled.rs"]
+mod dialled;
 #[path = "peers/door.rs"]
 mod door;
 #[path = "peers/ear.rs"]

@@ -266,6 +266,13 @@ fn a_phone_that_dials_an_emergency_number_is_sent_to_the_pbx_that_lives() {
     assert_eq!(redirected(&mut rig, "sip:9111@192.0.2.1").0, 404);
     assert_eq!(rig.exchange.in_call().count(), 0);
 
+    let theirs = TrunkSetting { registered: Some("pbx".to_owned()), ..trunk(&[]) };
+    let mut there = Rig::with_trunks(&[Algorithm::Md5], vec![theirs], lines("pbx"));
+    assert_eq!(redirected(&mut there, "sip:911@192.0.2.1").0, 404, "a PBX that is nowhere");
+    let mut pbx = Phone::new("pbx", "pw-pbx");
+    pbx.register(&mut there, 60);
+    assert_eq!(redirected(&mut there, "sip:112@192.0.2.1"), to(&pbx.source.to_string(), "112"));
+
     let mut without = Rig::new();
     assert_eq!(redirected(&mut without, "sip:911@192.0.2.1").0, 404);
 }

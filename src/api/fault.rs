@@ -128,6 +128,9 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::AlreadyLinked { .. }
         | Refusal::NameTaken { .. }
         | Refusal::LastPatch
+        | Refusal::NotByLink { .. }
+        | Refusal::NoLine { .. }
+        | Refusal::LineBusy { .. }
         | Refusal::NeverPatchable { .. }
         | Refusal::SharedIncidents { .. }
         | Refusal::ExerciseMixed { .. }

@@ -155,6 +155,10 @@ fn telephony(registry: &mut Registry, door: &Door) {
     for (status, value) in &counters.answers {
         answers.get_or_create(&vec![("status", status.to_string())]).inc_by(*value);
     }
+    let failed = count(registry, "sip_dialled_in_vain", "Attempts of ours to call somebody that failed, by why");
+    for (why, value) in &counters.calls_failed {
+        failed.get_or_create(&vec![("cause", why.name())]).inc_by(*value);
+    }
     let ends = count(registry, "call_ends", "Calls by how they ended");
     for (end, name) in CallEnd::ALL.iter().zip(words(&CallEnd::ALL)) {
         let value = counters.calls_ended.get(end).copied().unwrap_or_default();

@@ -37,7 +37,7 @@ pub(super) async fn open_incident(
     ask(&door, command, principal, &headers).await.map(Json)
 }
 
-/// Gives an order to an incident: invite, accept, decline, link, extend, offer-host, take-host, hand-over, leave,
+/// Gives an order to an incident: invite, accept, decline, link, dial, extend, offer-host, take-host, hand-over, leave,
 /// remove, close, note, add-patch, close-patch, set-floor, revoke. The body is the command's other fields.
 #[utoipa::path(post, path = "/api/v1/incidents/{incident}/{order}", params(("incident" = String, Path), ("order" = String, Path)), request_body = Object,
     responses((status = 200, body = Object), (status = "4XX", body = Refused), (status = "5XX", body = Refused)))]

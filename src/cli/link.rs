@@ -1,4 +1,4 @@
-//! Verbs about one link: `crosspatch incident link|unlink|adjust|extend|admit|end-isolation`. A link is named by its
+//! Verbs about one link: `crosspatch incident link|dial|unlink|adjust|extend|admit|end-isolation`. A link is named by its
 //! spoken form, its id, or its talkgroup where that is linked once.
 
 use std::collections::BTreeSet;
@@ -23,6 +23,18 @@ pub(super) enum LinkVerb {
         incident: String,
         /// Own talkgroup
         talkgroup: TalkgroupId,
+        #[command(flatten)]
+        terms: Terms,
+    },
+    /// Dial a number with an own line; whoever answers is in the net after it has pressed the star
+    Dial {
+        /// Id, spoken form, or the beginning of either
+        incident: String,
+        /// Digits, with or without a leading plus
+        number: String,
+        /// Own line: the talkgroup of a [[phone]] with dial = true
+        #[arg(long)]
+        line: TalkgroupId,
         #[command(flatten)]
         terms: Terms,
     },
@@ -92,6 +104,9 @@ impl LinkVerb {
         Ok(match self {
             LinkVerb::Link { incident, talkgroup, terms } => {
                 Command::Link { incident: names::incident(client, &incident)?, request: terms.request(talkgroup) }
+            }
+            LinkVerb::Dial { incident, number, line, terms } => {
+                Command::Dial { incident: names::incident(client, &incident)?, number, request: terms.request(line) }
             }
             LinkVerb::Unlink { incident, link: name } => Command::Unlink { link: link(&incident, &name)? },
             LinkVerb::Adjust { incident, link: name, way, both, gain, priority } => {
@@ -187,12 +202,15 @@ impl Terms {
 pub(super) enum Class {
     LaterAgencies,
     Recording,
+    /// Whoever agencies of the audience have dialled
+    Telephones,
 }
 
 fn classes(given: Vec<Class>) -> BTreeSet<PartyClass> {
     let class = |class| match class {
         Class::LaterAgencies => PartyClass::LaterAgencies,
         Class::Recording => PartyClass::Recording,
+        Class::Telephones => PartyClass::Telephones,
     };
     given.into_iter().map(class).collect()
 }

@@ -287,6 +287,9 @@ const fn life(life: Life) -> &'static str {
         Life::InCall => "in a call",
         Life::Registered => "registered",
         Life::Away => "away",
+        Life::Dialling => "dialling",
+        Life::Ringing => "ringing",
+        Life::Waiting => "waits to confirm",
     }
 }
 

@@ -309,6 +309,10 @@ section! {
     "talkgroup": Ref(Talkgroup) => Required("\"pd-1\""), "The talkgroup that it calls.";
     "trunk": Ref(Trunk) => Instead("\"county-pbx\"", "env"),
         "Instead of user and password: a line at which callers of this trunk reach the talkgroup, one at a time, by dialling its number. As many at once as there are such lines. Without one no caller of the trunk reaches it.";
+    "dial": Switch => Is(On(false)),
+        "Of a line of a trunk: a dispatcher dials out with it (crosspatch incident dial), and nobody calls it. It is alone at a talkgroup of its own, which is linked by dialling.";
+    "other_trunks": List(&Ref(Trunk), 0, 8) => Is(Texts(&[])),
+        "Of a line that dials: trunks that are tried, in this order, where no address of `trunk` takes the call on. An address that is known to live goes before one that seems dead, whosever it is.";
     "user": Text(64) => Absent("\"1001\"", "the id"), "Name with which it registers.";
     "env": Text(200) => Absent("\"CROSSPATCH_PHONE_1001\"", "one of the other two"), "Environment variable that holds its password.";
     "file": Text(4096) => Instead("\"/etc/crosspatch/phones/1001\"", "env"), "File that holds its password; a line end after it does not count.";

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::fault::Faults;
 use super::gateways::{check_secure, owner, talkgroup_entry, usual};
-use super::keys::{PHONE, SIP, TALKGROUP, TRUNK};
+use super::keys::{GATEWAY_RTP, PHONE, SIP, TALKGROUP, TRUNK};
 use super::read::{Document, Entry, word};
 use super::settings::{SecretSource, Tls, address, media_address, tls};
 use super::trunks::{Line, TrunkAccount, lines, trunks};
@@ -111,9 +111,11 @@ pub(super) fn phones(document: &Document, faults: &mut Faults<'_>) -> BTreeMap<G
     for entry in document.all(&PHONE) {
         // An encrypted call whose keys anybody could read is not.
         let encrypted = entry.text("srtp") == Some("required") && !document.one(&SIP).switch("keys_in_clear");
-        let kind = GatewayKind::Phone(Phone { talks: entry.text("talk") != Some("none"), encrypted });
+        let talks = entry.text("talk") != Some("none");
+        let kind = GatewayKind::Phone(Phone { talks, encrypted, dials: entry.switch("dial") });
         let Some((agency, talkgroup)) = owner(document, entry) else { continue };
         check_secure(document, entry, &kind, faults);
+        check_dial(document, entry, faults);
         let Some(port) = port(document.one(&SIP), entry) else { continue };
         phones.extend(entry.id("id").map(|id| (id, Gateway { agency, talkgroup, kind, port })));
     }
@@ -291,5 +293,30 @@ fn check_emergency(
         let message = "an emergency number dialled on one of these phones reaches nobody";
         let suggestion = "add emergency = true to the [[trunk]] that leads to the PBX, and tell people so until then";
         faults.warn(&document.one(&SIP).header, message, Some(suggestion.into()));
+    }
+}
+
+/// Whoever is dialled is alone until it confirms, and confirms by its key.
+fn check_dial(document: &Document, entry: &Entry, faults: &mut Faults<'_>) {
+    if !entry.switch("dial") {
+        if entry.is_written("other_trunks") {
+            let message = "nobody dials with this line";
+            faults.warn(&entry.place("other_trunks"), message, Some("add: dial = true, or leave it out".into()));
+        }
+        return;
+    }
+    let place = entry.place("dial");
+    if !entry.is_written("trunk") {
+        faults.fault(&place, "only a line of a trunk dials", Some("add: trunk = \"...\"".into()));
+    }
+    if entry.text("talk") == Some("none") {
+        let suggestion = "leave out `talk`; a dispatcher who dials says with --listen whether it talks".to_owned();
+        faults.fault(&entry.place("talk"), "whoever is dialled confirms by its key", Some(suggestion));
+    }
+    let at_it = |other: &&Entry| other.text("talkgroup") == entry.text("talkgroup");
+    let members = document.all(&PHONE).iter().chain(document.all(&GATEWAY_RTP)).filter(at_it).count();
+    if members > 1 {
+        let suggestion = "give it a [[talkgroup]] of its own".to_owned();
+        faults.fault(&place, "a line that dials is alone at its talkgroup", Some(suggestion));
     }
 }

@@ -96,7 +96,7 @@ fn agreement(entry: &Entry) -> Option<Agreement> {
     })
 }
 
-fn ids<T: std::str::FromStr>(entry: &Entry, key: &'static str) -> Vec<T> {
+pub(super) fn ids<T: std::str::FromStr>(entry: &Entry, key: &'static str) -> Vec<T> {
     entry.texts(key).into_iter().filter_map(|(text, _)| text.parse().ok()).collect()
 }
 

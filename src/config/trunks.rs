@@ -7,6 +7,7 @@ use super::fault::Faults;
 use super::keys::{PHONE, TRUNK};
 use super::phones::{PhoneAccount, dialled, is_user, secret};
 use super::read::{Document, Entry, Value};
+use super::sessions::ids;
 use super::settings::SecretSource;
 use crate::domain::configuration::MediaSecurity;
 use crate::domain::id::{GatewayId, TrunkId};
@@ -38,6 +39,9 @@ pub enum TrunkRegisters {
 pub struct Line {
     pub phone: GatewayId,
     pub trunk: TrunkId,
+    /// Through which else it dials.
+    pub other_trunks: Vec<TrunkId>,
+    /// What its callers dial; nothing for a line that dials itself.
     pub dialled: Vec<String>,
     /// Whether its calls are encrypted.
     pub srtp: MediaSecurity,
@@ -72,9 +76,17 @@ pub(super) fn lines(document: &Document) -> Vec<Line> {
     let of_trunk = document.all(&PHONE).iter().filter(|entry| entry.is_written("trunk"));
     let line = |entry: &Entry| {
         let (phone, trunk, srtp) = (entry.id("id")?, entry.id("trunk")?, entry.word("srtp")?);
-        Some(Line { phone, trunk, dialled: dialled(document, entry), srtp })
+        let dialled = if entry.switch("dial") { Vec::new() } else { dialled(document, entry) };
+        Some(Line { phone, trunk, other_trunks: ids(entry, "other_trunks"), dialled, srtp })
     };
     of_trunk.filter_map(line).collect()
+}
+
+impl Line {
+    /// Through which it dials, the preferred one first.
+    pub fn trunks(&self) -> impl Iterator<Item = &TrunkId> {
+        std::iter::once(&self.trunk).chain(&self.other_trunks)
+    }
 }
 
 impl TrunkAccount {

@@ -88,11 +88,15 @@ impl Ears {
 fn may_hear(state: &State, patch: &Patch, talker: &Link, listener: &Link, records: bool) -> bool {
     let bit = |of: &Link| patch.parties.get(&of.talkgroup).map_or(0, |party| 1_u64 << (party & 63));
     let open = |link: &Link| !state.is_muted(&link.owner) && !state.is_cut(&link.talkgroup);
-    let lets = if records { audience(patch, listener) & recorded(patch, listener) } else { audience(patch, listener) };
+    let lets = if records {
+        audience(&state.configuration, patch, listener) & recorded(patch, listener)
+    } else {
+        audience(&state.configuration, patch, listener)
+    };
     talker.talks()
         && listener.hears()
         && open(talker)
         && open(listener)
         && lets & bit(talker) != 0
-        && audience(patch, talker) & bit(listener) != 0
+        && audience(&state.configuration, patch, talker) & bit(listener) != 0
 }

@@ -68,6 +68,7 @@ pub fn effect(state: &State, event: &Event) -> Effect {
         | Event::Invited { .. }
         | Event::Accepted { .. }
         | Event::Linked { .. }
+        | Event::Dialled { .. }
         | Event::Extended { .. }
         | Event::Admitted { .. }
         | Event::Confirmed { .. }
@@ -121,6 +122,7 @@ pub fn touches_routes(event: &Event) -> bool {
         | Event::InvitationEscalated { .. }
         | Event::Accepted { .. }
         | Event::Declined { .. }
+        | Event::Dialled { .. }
         | Event::Extended { .. }
         | Event::ExpiryWarned { .. }
         | Event::OvertimeBegan { .. }

@@ -63,6 +63,7 @@ pub fn evolve(state: &mut State, recorded: &Recorded) {
         | Event::Noted { .. }
         | Event::FloorRevoked { .. }) => evolve_incident(state, event, recorded),
         event @ (Event::Linked { .. }
+        | Event::Dialled { .. }
         | Event::Adjusted { .. }
         | Event::Extended { .. }
         | Event::Admitted { .. }

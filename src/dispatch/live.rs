@@ -31,11 +31,26 @@ pub struct Live {
     pub transmitting: BTreeMap<GroupId, Option<PortId>>,
     /// Phones in a call, by port.
     pub calls: BTreeMap<PortId, CallMedia>,
+    /// Lines that dial, from the command until their call has ended.
+    pub dialled: BTreeMap<PortId, Dialled>,
     /// Phones that can be called.
     pub registered: BTreeSet<GatewayId>,
     /// Trunks that were heard of: whether each is up, and since when.
     pub trunks: BTreeMap<TrunkId, (bool, MonoTime)>,
     pub(super) gateway_by_port: BTreeMap<PortId, GatewayId>,
+}
+
+/// How far the call of a line that dials is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Dialled {
+    /// Nothing has been heard of it.
+    Begun,
+    /// A bell rings.
+    Rings,
+    /// Somebody has answered and has not confirmed: alone at the line's talkgroup, asked from time to time, not for ever.
+    Waits { media: CallMedia, since: MonoTime, asked: Option<MonoTime> },
+    /// Somebody has confirmed, and is in the call that [`Live::calls`] has.
+    Confirmed,
 }
 
 /// One port, as its shard last spoke of it.
@@ -111,6 +126,7 @@ impl Live {
         let known = &self.gateway_by_port;
         self.ports.retain(|port, _| known.contains_key(port));
         self.calls.retain(|port, _| known.contains_key(port));
+        self.dialled.retain(|port, _| known.contains_key(port));
         self.registered.retain(|phone| configuration.gateways.contains_key(phone));
         self.transmitting
             .retain(|group, _| configuration.talkgroups.keys().any(|t| GroupId::of_talkgroup(t) == *group));
@@ -119,6 +135,14 @@ impl Live {
     /// The gateway behind a port.
     pub fn gateway_of(&self, port: PortId) -> Option<&GatewayId> {
         self.gateway_by_port.get(&port)
+    }
+
+    /// The media of a call whose far side has not confirmed.
+    pub fn waits(&self, port: PortId) -> Option<&CallMedia> {
+        match self.dialled.get(&port)? {
+            Dialled::Waits { media, .. } => Some(media),
+            Dialled::Begun | Dialled::Rings | Dialled::Confirmed => None,
+        }
     }
 
     /// Whether a port holds the floor of any patch, its home included.

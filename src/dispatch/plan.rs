@@ -219,8 +219,8 @@ fn widens_kind(before: &GatewayKind, after: &GatewayKind) -> bool {
             let opens = *accept_open_network && !old.accept_open_network;
             opens || old.peer != *peer || old.local.ip() != local.ip()
         }
-        (GatewayKind::Phone(old), GatewayKind::Phone(Phone { talks, encrypted })) => {
-            *talks && !old.talks || old.encrypted && !*encrypted
+        (GatewayKind::Phone(old), GatewayKind::Phone(Phone { talks, encrypted, dials })) => {
+            *talks && !old.talks || old.encrypted && !*encrypted || *dials != old.dials
         }
         (GatewayKind::Rtp(_), GatewayKind::Phone(_)) | (GatewayKind::Phone(_), GatewayKind::Rtp(_)) => true,
     }

@@ -8,6 +8,7 @@ use crate::domain::floor::BurstEnd;
 use crate::domain::incident::Actor;
 use crate::domain::time::{MonoTime, Now};
 
+use super::control::without_call;
 use super::partings::Parting;
 use super::state::{Emergency, Incident, Invitation, Link, Member, Patch, Position, Proposal, State, Talking, Term};
 
@@ -52,6 +53,10 @@ impl State {
         // A start reads the journal and writes to it: what failed before is known again if it still does.
         for alarm in self.alarms.iter().filter(|alarm| matches!(alarm, Alarm::JournalFailing { .. })) {
             records.push(recorded(Stream::Node, Event::AlarmCleared { alarm: alarm.clone() }));
+        }
+        // Calls end with their daemon, and nobody dials again by itself.
+        for line in self.configuration.gateways.keys() {
+            records.extend(without_call(self, line).into_iter().map(|(stream, event)| recorded(stream, event)));
         }
         for (burst, by_patch) in &self.talking {
             for (patch, talking) in by_patch {

@@ -18,7 +18,7 @@ use crate::domain::incident::{Audience, CutTarget, Direction, LinkRequest};
 use crate::domain::talker::Alias;
 use crate::domain::time::{MonoTime, Now, WallTime};
 
-use super::live::{Live, PortFacts};
+use super::live::{Dialled, Live, PortFacts};
 use super::sharing::path_of;
 use super::state::{HandOver, Incident, Link, PlacedLink, Position, State};
 
@@ -104,6 +104,12 @@ pub enum Life {
     Registered,
     /// A phone that is not known to be anywhere.
     Away,
+    /// A line that was told to dial and has heard nothing yet.
+    Dialling,
+    /// A line whose far side's bell rings.
+    Ringing,
+    /// A line whose far side has answered and has not confirmed: it hears nobody and nobody hears it.
+    Waiting,
 }
 
 /// An incident as its members see it.
@@ -328,6 +334,12 @@ fn talkgroup_view(
 fn life(live: &Live, id: &GatewayId, gateway: &Gateway) -> Life {
     let port = PortId::of_gateway(id);
     if gateway.kind.comes_by_call() {
+        match live.dialled.get(&port) {
+            Some(Dialled::Begun) => return Life::Dialling,
+            Some(Dialled::Rings) => return Life::Ringing,
+            Some(Dialled::Waits { .. }) => return Life::Waiting,
+            Some(Dialled::Confirmed) | None => {}
+        }
         return match (live.calls.contains_key(&port), live.registered.contains(id)) {
             (true, _) => Life::InCall,
             (false, true) => Life::Registered,

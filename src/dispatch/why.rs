@@ -175,10 +175,19 @@ fn link_causes(state: &State, talker: &PlacedLink<'_>, listener: &PlacedLink<'_>
     }
     let admits = |a: &PlacedLink<'_>, b: &PlacedLink<'_>| {
         let party = a.patch.parties.get(&b.link.talkgroup).copied().unwrap_or(0);
-        audience(a.patch, a.link) >> (party & 63) & 1 == 1
+        audience(&state.configuration, a.patch, a.link) >> (party & 63) & 1 == 1
     };
     for (owner, other) in [(talker, listener), (listener, talker)] {
-        if !admits(owner, other) {
+        let is_dialled = state.configuration.line_of(&other.link.talkgroup).is_some();
+        if !admits(owner, other) && is_dialled {
+            causes.push(rule(
+                "telephone",
+                format!(
+                    "{} is a call that {} dialled; {} has not let calls hear {}: it must admit telephones.",
+                    other.link.talkgroup, other.link.owner, owner.link.owner, owner.link.talkgroup
+                ),
+            ));
+        } else if !admits(owner, other) {
             causes.push(rule(
                 "audience",
                 format!(
@@ -222,6 +231,10 @@ fn media_causes(state: &State, live: &Live, from: &TalkgroupId, to: &TalkgroupId
     }
     for (id, gateway) in &hearing {
         let port = PortId::of_gateway(id);
+        if live.waits(port).is_some() {
+            causes.push(rule("not_confirmed", format!("Whom {id} dialled has not pressed the star yet.")));
+            continue;
+        }
         hearing_causes((id, gateway), live.calls.get(&port), live.ports.get(&port), now, causes);
     }
     // Silence alone is no fault: it explains only what nothing else does.
@@ -317,6 +330,7 @@ const fn unlink_words(cause: UnlinkCause) -> &'static str {
         UnlinkCause::Closed => "its net or incident was closed.",
         UnlinkCause::PositionLost => "nobody sat at its owner's responsible position, and its owner wanted that.",
         UnlinkCause::Idle => "nobody talked, and its owner wanted that.",
+        UnlinkCause::CallEnded => "its call ended, or nobody answered and confirmed it.",
         UnlinkCause::Reconfigured => "the configuration no longer allows it.",
     }
 }

@@ -27,6 +27,8 @@ pub enum PhoneSign {
     Registered(bool),
     /// It is in a call with this media; also when that changed. Whatever it changes, its key is up.
     Media(CallMedia),
+    /// Whom it dialled is being called.
+    Rings,
     /// It keyed, or let go, in words that do not come as packets.
     Key(bool),
     /// Its call is over.

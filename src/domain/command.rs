@@ -90,6 +90,14 @@ pub enum Command {
         incident: IncidentId,
         request: LinkRequest,
     },
+    /// Dials a number with a line of its own; whoever answers is in the net once it has confirmed by a star.
+    Dial {
+        incident: IncidentId,
+        /// Digits, with or without a leading plus.
+        number: String,
+        /// How the line is linked; its talkgroup names it.
+        request: LinkRequest,
+    },
     Unlink {
         link: LinkId,
     },

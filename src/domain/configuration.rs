@@ -26,6 +26,14 @@ pub struct Configuration {
     pub policy: Policy,
 }
 
+impl Configuration {
+    /// The line out that a talkgroup consists of, if it does.
+    pub fn line_of(&self, talkgroup: &TalkgroupId) -> Option<&GatewayId> {
+        let is_line = |gateway: &Gateway| gateway.talkgroup == *talkgroup && gateway.kind.dials();
+        self.gateways.iter().find(|(_, gateway)| is_line(gateway)).map(|(id, _)| id)
+    }
+}
+
 /// An organisation that owns talkgroups and gateways and decides what it shares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agency {
@@ -163,6 +171,9 @@ pub struct Phone {
     /// Its calls are encrypted, and so is what carries their keys, or it has none.
     #[serde(default)]
     pub encrypted: bool,
+    /// A line out: it is in a call only when a dispatcher has dialled, alone at its talkgroup.
+    #[serde(default)]
+    pub dials: bool,
 }
 
 /// What of a gateway media needs beyond its identity.
@@ -231,6 +242,14 @@ impl GatewayKind {
         match self {
             GatewayKind::Rtp(_) => true,
             GatewayKind::Phone(phone) => phone.talks,
+        }
+    }
+
+    /// Whether a dispatcher dials with it.
+    pub const fn dials(&self) -> bool {
+        match self {
+            GatewayKind::Rtp(_) => false,
+            GatewayKind::Phone(phone) => phone.dials,
         }
     }
 

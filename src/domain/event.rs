@@ -143,6 +143,14 @@ pub enum Event {
         patch: PatchId,
         terms: Box<LinkTerms>,
     },
+    /// A line was told to dial.
+    Dialled {
+        incident: IncidentId,
+        link: LinkId,
+        line: GatewayId,
+        /// The last digits of the number, enough to tell calls apart: a journal has no addresses of people.
+        ends_in: String,
+    },
     Adjusted {
         incident: IncidentId,
         link: LinkId,

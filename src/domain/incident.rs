@@ -43,6 +43,8 @@ pub enum PartyClass {
     LaterAgencies,
     /// Recorders of the agencies in the audience.
     Recording,
+    /// Whoever those agencies have dialled.
+    Telephones,
 }
 
 /// Who may hear a talkgroup in a patch and be heard by it. Joining later does not widen it.
@@ -181,6 +183,8 @@ pub enum UnlinkCause {
     Idle,
     /// The configuration no longer allows it.
     Reconfigured,
+    /// Whom it dialled hung up, or was not reached, or the call did not survive a restart.
+    CallEnded,
 }
 
 /// What the red button is pressed on.

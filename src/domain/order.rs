@@ -146,4 +146,6 @@ pub enum Notice {
     Denied,
     /// Its key waits for the floor.
     Queued,
+    /// It was dialled, and is asked to confirm that it comes in.
+    Confirm,
 }

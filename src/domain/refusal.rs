@@ -57,6 +57,11 @@ refusals! {
     AlreadyInvited { agency: AgencyId } = "already_invited", "{agency} is already invited and has not answered yet.", "If it is urgent, call its contact in the roster.";
     AlreadyLinked { talkgroup: TalkgroupId } = "already_linked", "{talkgroup} is already linked there.", "Adjust or extend that link, or unlink it first.";
     NameTaken { name: PatchName } = "name_taken", "The incident already has a net {name}.", "Choose another name.";
+    /// A line out is linked by dialling, and nothing else dials.
+    NotByLink { talkgroup: TalkgroupId } = "not_by_link", "{talkgroup} is a line that dials.", "Dial a number with it; do not link it.";
+    NoLine { talkgroup: TalkgroupId } = "no_line", "{talkgroup} is no line that dials.", "Ask your administrator for one, or link the talkgroup.";
+    /// Its last call is being hung up.
+    LineBusy { talkgroup: TalkgroupId } = "line_busy", "{talkgroup} still has a call that is being ended.", "Dial again in a moment.";
     LastPatch = "last_patch", "An incident keeps at least one net.", "Close the incident instead.";
     /// The owner never shares it.
     NeverPatchable { talkgroup: TalkgroupId } = "never_patchable", "{talkgroup} is never shared, by its owner's configuration.", "Choose another talkgroup.";

@@ -55,6 +55,19 @@ pub struct PhoneSaid {
     pub shield: Option<Box<Shield>>,
 }
 
+/// What a line is told to dial: one at a time, so no more of them wait than there are lines.
+pub struct DialAsked {
+    pub line: GatewayId,
+    pub number: String,
+}
+
+impl std::fmt::Debug for DialAsked {
+    /// Without the number: logs are read by more people than dial.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DialAsked({})", self.line)
+    }
+}
+
 /// A trunk came up or was lost.
 #[derive(Debug)]
 pub struct TrunkSaid {

@@ -27,8 +27,8 @@ use crate::domain::time::{FRAME, MonoTime, Now};
 use crate::io::answered::{Answered, Known, Span, key_of};
 use crate::io::clock;
 use crate::io::control_link::{
-    Asked, COMMANDS_WAITING, ControlLink, HAPPENED_KEPT, HISTORY_WAITING, Happened, HistoryAsked, PHONES_WAITING,
-    PhoneSaid, Seen, TRUNKS_WAITING, TrunkSaid,
+    Asked, COMMANDS_WAITING, ControlLink, DialAsked, HAPPENED_KEPT, HISTORY_WAITING, Happened, HistoryAsked,
+    PHONES_WAITING, PhoneSaid, Seen, TRUNKS_WAITING, TrunkSaid,
 };
 use crate::io::event_log;
 use crate::io::gateway_book::GatewayBook;
@@ -66,6 +66,9 @@ pub struct ControlTask {
     waiting: BTreeMap<RequestId, oneshot::Sender<Result<Answer, Refusal>>>,
     next_request: u64,
     outputs: Vec<Output>,
+    /// Told once what they are told by is seen.
+    dialling: Vec<DialAsked>,
+    dials: mpsc::UnboundedSender<DialAsked>,
     inner: mpsc::UnboundedSender<Inner>,
     seen: watch::Sender<Arc<Seen>>,
     happened: broadcast::Sender<Happened>,
@@ -130,14 +133,15 @@ const REPORTS_PER_ROUND: usize = 4096;
 /// Longest wait for the journal while stopping.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Starts the task on the current runtime.
-pub fn spawn(parts: ControlParts) -> std::io::Result<ControlEnds> {
+/// Starts the task on the current runtime. What lines are told to dial comes out of its second half.
+pub fn spawn(parts: ControlParts) -> std::io::Result<(ControlEnds, mpsc::UnboundedReceiver<DialAsked>)> {
     let (commands, asked) = mpsc::channel(COMMANDS_WAITING);
     let (seen, seen_by) = watch::channel(Arc::new(Seen::default()));
     let (happened, _) = broadcast::channel(HAPPENED_KEPT);
     let (history, history_asked) = mpsc::channel(HISTORY_WAITING);
     let (phones, phones_said) = mpsc::channel(PHONES_WAITING);
     let (trunks, trunks_said) = mpsc::channel(TRUNKS_WAITING);
+    let (dials, dialled) = mpsc::unbounded_channel();
     let (drain, draining) = watch::channel(false);
     let (inner, inner_out) = mpsc::unbounded_channel();
     let told = pipe::Receiver::from_owned_fd(parts.told)?;
@@ -166,6 +170,8 @@ pub fn spawn(parts: ControlParts) -> std::io::Result<ControlEnds> {
         waiting: BTreeMap::new(),
         next_request: 0,
         outputs,
+        dialling: Vec::new(),
+        dials,
         inner,
         seen,
         happened,
@@ -173,7 +179,7 @@ pub fn spawn(parts: ControlParts) -> std::io::Result<ControlEnds> {
         changed: true,
     };
     let task = tokio::spawn(task.run(asked, (phones_said, trunks_said), inner_out, told, draining));
-    Ok(ControlEnds { link, drain, task, heartbeat })
+    Ok((ControlEnds { link, drain, task, heartbeat }, dialled))
 }
 
 impl ControlTask {
@@ -419,6 +425,7 @@ impl ControlTask {
                     Output::Answer { request, outcome } => self.answer(request, outcome),
                     Output::Publish { records, durable } => self.tell(records, durable),
                     Output::RebuildFromJournal => self.rebuild(),
+                    Output::Dial { line, number } => self.dialling.push(DialAsked { line, number }),
                 }
             }
             self.append();
@@ -533,6 +540,13 @@ impl ControlTask {
             bound: self.book.bound(),
             facts_lost: self.control.facts_lost(),
         }));
+        for dial in std::mem::take(&mut self.dialling) {
+            if let Err(mpsc::error::SendError(dial)) = self.dials.send(dial) {
+                // Telephony was not started, or has stopped.
+                let input = Input::Phone { phone: dial.line, sign: PhoneSign::Ended };
+                self.control.handle(input, now, &mut self.outputs);
+            }
+        }
     }
 }
 

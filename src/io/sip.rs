@@ -15,16 +15,17 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::config::{PhoneAccount, Settings, Sip, TrunkAccount, TrunkRegisters};
+use crate::dispatch::State;
 use crate::domain::call::PhoneSign;
-use crate::domain::id::GatewayId;
+use crate::domain::id::{GatewayId, TrunkId};
 use crate::domain::port::PeerRule;
 use crate::io::clock;
-use crate::io::control_link::{ControlLink, PhoneSaid, TrunkSaid};
+use crate::io::control_link::{ControlLink, DialAsked, PhoneSaid, TrunkSaid};
 use crate::io::gateway_socket::{GatewaySockets, above};
 use crate::io::{secret, tls};
 use crate::sip::call::CallNumber;
@@ -101,7 +102,12 @@ impl Telephony {
 ///
 /// # Errors
 /// In words, if the system gives no randomness or takes the socket back.
-pub fn serve(bound: Bound, settings: &Settings, link: ControlLink) -> Result<Telephony, String> {
+pub fn serve(
+    bound: Bound,
+    settings: &Settings,
+    link: ControlLink,
+    dials: mpsc::UnboundedReceiver<DialAsked>,
+) -> Result<Telephony, String> {
     let Some(sip) = &settings.sip else { return Err("there is no [sip]".to_owned()) };
     let words = |fault: std::io::Error| fault.to_string();
     let here = bound.datagrams.local_addr().map_err(words)?;
@@ -116,8 +122,10 @@ pub fn serve(bound: Bound, settings: &Settings, link: ControlLink) -> Result<Tel
     let (counted, counters) = watch::channel(Counters::default());
     tracing::info!(%here, phones = setting.places.len(), "phones can register");
     let ports = Ports { address: settings.media_address, range: settings.media_ports, open: BTreeMap::new() };
+    let lines = sip.lines.iter().map(|line| (line.phone.clone(), line.trunks().cloned().collect())).collect();
     let exchange = Exchange::new(setting.clone());
-    let task = Task { exchange, setting, socket, streams, ports, link, counted, beats: 0, lost: Vec::new() };
+    let task =
+        Task { exchange, setting, socket, streams, ports, link, counted, lines, dials, beats: 0, lost: Vec::new() };
     Ok(Telephony { stop, task: tokio::spawn(task.run(stopping)), counters })
 }
 
@@ -233,6 +241,9 @@ struct Task {
     ports: Ports,
     link: ControlLink,
     counted: watch::Sender<Counters>,
+    /// Through which trunks a line dials.
+    lines: BTreeMap<GatewayId, Vec<TrunkId>>,
+    dials: mpsc::UnboundedReceiver<DialAsked>,
     beats: u64,
     /// Connections found to be gone, and not told of yet.
     lost: Vec<(Flow, StreamEnd)>,
@@ -256,6 +267,7 @@ impl Task {
                     }
                     self.counted.send_replace(self.exchange.counters().clone());
                 }
+                Some(asked) = self.dials.recv() => self.dial(&asked).await,
                 // A phone that was taken out of the configuration is hung up on.
                 Ok(()) = seen.changed() => self.follow_configuration(&mut seen).await,
                 event = self.streams.event() => self.take_event(event).await,
@@ -376,12 +388,25 @@ impl Task {
     async fn follow_configuration(&mut self, seen: &mut watch::Receiver<Arc<crate::io::control_link::Seen>>) {
         let gone: Vec<GatewayId> = {
             let seen = seen.borrow_and_update();
-            let known = &seen.state.configuration.gateways;
-            self.exchange.in_call().filter(|phone| !known.contains_key(*phone)).cloned().collect()
+            self.exchange.in_call().filter(|phone| !is_wanted(&seen.state, phone)).cloned().collect()
         };
         for phone in gone {
             self.act(|exchange, _, acts| exchange.hang_up(Some(&phone), clock::mono(), acts)).await;
         }
+    }
+
+    /// A dispatcher had a line dial. Whatever becomes of it, that it ended is said.
+    async fn dial(&mut self, DialAsked { line, number }: &DialAsked) {
+        // It may have been unlinked while it waited here.
+        let is_wanted = is_wanted(&self.link.seen.borrow().state, line);
+        let Some(trunks) = self.lines.get(line).filter(|_| is_wanted).cloned() else {
+            tracing::info!(%line, is_wanted, "nothing is dialled; lines are those of the start");
+            return self.tell(line.clone(), PhoneSign::Ended, None, None).await;
+        };
+        self.act(|exchange, ports, acts| {
+            exchange.dial(line, (&trunks, number), clock::mono(), &mut |call| ports.open(call), acts);
+        })
+        .await;
     }
 
     async fn end(mut self) {
@@ -390,11 +415,18 @@ impl Task {
     }
 }
 
+/// Whether a call of this phone may go on: it is configured, and a line that dials is linked.
+fn is_wanted(state: &State, phone: &GatewayId) -> bool {
+    let known = state.configuration.gateways.get(phone);
+    known.is_some_and(|gateway| !gateway.kind.dials() || state.links_of(&gateway.talkgroup).next().is_some())
+}
+
 fn named(sign: &PhoneSign) -> &'static str {
     match sign {
         PhoneSign::Registered(true) => "registered",
         PhoneSign::Registered(false) => "no longer registered",
         PhoneSign::Media(_) => "in a call",
+        PhoneSign::Rings => "rings",
         PhoneSign::Key(true) => "keyed",
         PhoneSign::Key(false) => "let go",
         PhoneSign::Ended => "hung up",

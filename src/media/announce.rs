@@ -178,6 +178,7 @@ fn tone_of(notice: Notice) -> Tone {
         Notice::Granted => Tone::Grant,
         Notice::Denied => Tone::Deny,
         Notice::Queued => Tone::Queued,
+        Notice::Confirm => Tone::Confirm,
     }
 }
 
@@ -203,6 +204,7 @@ mod tests {
             Notice::Granted,
             Notice::Denied,
             Notice::Queued,
+            Notice::Confirm,
         ];
         for (at, notice) in all.iter().enumerate() {
             let same = all[..at].iter().find(|other| tone_of(**other) == tone_of(*notice));

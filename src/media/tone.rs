@@ -30,11 +30,13 @@ pub enum Tone {
     PartnerLost,
     /// The partner is back: three steps up.
     Restored,
+    /// You are called in; press the star to come: two level notes and a higher one.
+    Confirm,
 }
 
 impl Tone {
     /// All of them.
-    pub const ALL: [Tone; 10] = [
+    pub const ALL: [Tone; 11] = [
         Tone::Grant,
         Tone::Deny,
         Tone::Queued,
@@ -45,6 +47,7 @@ impl Tone {
         Tone::Unlinked,
         Tone::PartnerLost,
         Tone::Restored,
+        Tone::Confirm,
     ];
 
     const fn segments(self) -> &'static [Segment] {
@@ -59,6 +62,7 @@ impl Tone {
             Tone::Unlinked => const { &[beep(900, 100), beep(600, 140)] },
             Tone::PartnerLost => const { &[beep(900, 80), rest(40), beep(700, 80), rest(40), beep(500, 120)] },
             Tone::Restored => const { &[beep(500, 80), rest(40), beep(700, 80), rest(40), beep(900, 120)] },
+            Tone::Confirm => const { &[beep(700, 120), rest(120), beep(700, 120), rest(120), beep(1_050, 240)] },
         }
     }
 

@@ -11,6 +11,7 @@
 
 mod answer;
 mod connected;
+mod dial;
 mod enrol;
 mod lines;
 mod protect;
@@ -28,6 +29,7 @@ use super::guard::Guard;
 use super::message::{Message, Start};
 use super::names::Names;
 use super::offer::{LocalMedia, MediaRules, Protection};
+use super::outgoing::Failure;
 use super::registrar::{Registrar, RegistrarLimits};
 use super::stream::StreamEnd;
 use super::transaction::{Arrived, ClientId, Datagram, ServerKey, TimedOut, Transactions};
@@ -38,6 +40,7 @@ use crate::domain::configuration::MediaSecurity;
 use crate::domain::id::{GatewayId, TrunkId};
 use crate::domain::port::ExtensionIds;
 use crate::domain::time::MonoTime;
+use dial::Dialling;
 
 /// A user's place at a talkgroup. A trunk's has the trunk's [name](Place::user_of_trunk) for a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +120,8 @@ pub struct Counters {
     pub calls_begun: u64,
     /// Of them, with keys for their media.
     pub calls_encrypted: u64,
+    /// Calls of ours that did not come about.
+    pub calls_failed: BTreeMap<Failure, u64>,
     pub calls_ended: BTreeMap<CallEnd, u64>,
     /// Connections that were taken, and how they ended or why they were not.
     pub streams_begun: u64,
@@ -138,6 +143,8 @@ pub struct Exchange {
     challenger: Challenger,
     registrar: Registrar<String>,
     transactions: Transactions,
+    /// Calls of ours that are not up, or are remembered so that their answers are.
+    dialling: Vec<Dialling>,
     calls: BTreeMap<CallNumber, Call>,
     /// By our tag.
     call_by_tag: BTreeMap<String, CallNumber>,
@@ -179,6 +186,7 @@ impl Exchange {
             challenger: Challenger::new(&realm, &digests, &nonces),
             registrar: Registrar::new(RegistrarLimits::default()),
             transactions: Transactions::default(),
+            dialling: Vec::new(),
             calls: BTreeMap::new(),
             call_by_tag: BTreeMap::new(),
             registered: BTreeSet::new(),
@@ -252,6 +260,7 @@ impl Exchange {
             self.tell_registered(&user, now, acts);
         }
         self.watch_trunks(now, acts);
+        self.watch_dialling(now, acts);
     }
 
     /// Ends a phone's call, or with `None` all of them.
@@ -259,11 +268,12 @@ impl Exchange {
         let of_it = |call: &&Call| phone.is_none_or(|phone| call.phone == *phone);
         let numbers: Vec<CallNumber> = self.calls.values().filter(of_it).map(|call| call.number).collect();
         numbers.into_iter().for_each(|number| self.end(number, CallEnd::Stopped, now, acts));
+        self.give_up(phone, now, acts);
     }
 
-    /// Phones in a call.
+    /// Phones in a call, and those that are being dialled from.
     pub fn in_call(&self) -> impl Iterator<Item = &GatewayId> {
-        self.calls.values().map(|call| &call.phone)
+        self.calls.values().map(|call| &call.phone).chain(self.dialled_from())
     }
 
     /// What was counted.
@@ -280,6 +290,9 @@ impl Exchange {
         open: OpenMedia<'_>,
         acts: &mut Vec<Act>,
     ) {
+        if self.hear_dialled(message, &flow, now, acts) {
+            return;
+        }
         let mut out = Vec::new();
         let arrived = self.transactions.arrived(message, &flow, &mut out);
         send(out, acts);

@@ -105,6 +105,18 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// As a figure is named: a word, or the status of a refusal.
+    pub fn name(self) -> String {
+        match self {
+            Failure::Silent => "silent".to_owned(),
+            Failure::Refused(status) => status.to_string(),
+            Failure::NotAnswered => "not_answered".to_owned(),
+            Failure::GivenUp => "given_up".to_owned(),
+            Failure::NoMedia => "no_media".to_owned(),
+            Failure::NotAccepted => "not_accepted".to_owned(),
+        }
+    }
+
     /// Whether it says something of the peer rather than of whom we called.
     pub fn is_peers(self) -> bool {
         match self {

@@ -95,31 +95,42 @@ impl Trunks {
         self.trunks.iter().find(is_its).map(|trunk| &trunk.setting)
     }
 
-    /// A trunk's addresses in the order in which they are to be tried: those that live first, those that nothing is known
-    /// of next, and the dead last, for what seems dead may only have lost an answer.
-    pub fn peers_of(&self, id: &TrunkId, now: MonoTime) -> Vec<SocketAddr> {
-        let of_it = self.trunks.iter().filter(|trunk| trunk.setting.id == *id);
-        let mut peers: Vec<&Peer> = of_it.flat_map(|trunk| &trunk.peers).collect();
-        peers.sort_by_key(|peer| match peer.is_up(now) {
+    /// The addresses of these trunks in the order in which they are to be tried: those that live first, those that nothing
+    /// is known of next, and the dead last, for what seems dead may only have lost an answer; else as they stand. Where
+    /// those that register here are, `bindings` says by their user.
+    pub fn ways_out(
+        &self,
+        trunks: &[TrunkId],
+        bindings: impl Fn(&str) -> Vec<SocketAddr>,
+        now: MonoTime,
+    ) -> Vec<(TrunkId, SocketAddr)> {
+        let known = |id: &TrunkId| self.trunks.iter().find(|trunk| trunk.setting.id == *id);
+        let mut ways = Vec::new();
+        for Trunk { setting, peers, told: _ } in trunks.iter().filter_map(known) {
+            let registered = setting.registered.iter().flat_map(|user| bindings(user));
+            let all = peers.iter().map(|peer| (peer.is_up(now), peer.address));
+            ways.extend(
+                all.chain(registered.map(|at| (Some(true), at))).map(|(is_up, at)| (is_up, setting.id.clone(), at)),
+            );
+        }
+        ways.sort_by_key(|(is_up, ..)| match is_up {
             Some(true) => 0,
             None => 1,
             Some(false) => 2,
         });
-        peers.into_iter().map(|peer| peer.address).collect()
+        ways.into_iter().map(|(_, trunk, at)| (trunk, at)).collect()
+    }
+
+    /// As whom we call through it.
+    pub fn account_of(&self, id: &TrunkId) -> Option<&Account> {
+        self.trunks.iter().find(|trunk| trunk.setting.id == *id)?.setting.registers.as_ref()
     }
 
     /// Where emergency calls go now.
-    pub fn emergency_peer(&self, now: MonoTime) -> Option<SocketAddr> {
-        let serves = |trunk: &&Trunk| trunk.setting.emergency;
-        let ids: Vec<&TrunkId> = self.trunks.iter().filter(serves).map(|trunk| &trunk.setting.id).collect();
-        let all = || ids.iter().flat_map(|id| self.peers_of(id, now));
-        let lives = |address: &SocketAddr| {
-            self.trunks
-                .iter()
-                .flat_map(|trunk| &trunk.peers)
-                .any(|peer| peer.address == *address && peer.is_up(now) == Some(true))
-        };
-        all().find(lives).or_else(|| all().next())
+    pub fn emergency_peer(&self, bindings: impl Fn(&str) -> Vec<SocketAddr>, now: MonoTime) -> Option<SocketAddr> {
+        let serving = self.trunks.iter().filter(|trunk| trunk.setting.emergency);
+        let ids: Vec<TrunkId> = serving.map(|trunk| trunk.setting.id.clone()).collect();
+        self.ways_out(&ids, bindings, now).into_iter().next().map(|(_, at)| at)
     }
 
     /// What is to be asked now.

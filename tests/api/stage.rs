@@ -77,7 +77,7 @@ impl Stage {
         let stats = shards.iter().map(|shard| Arc::clone(&shard.stats)).collect();
         let media_ports = settings.media_ports;
         let parts = ControlParts { store, state: recovered.state, shards, told, media_ports, seed: 3 };
-        let ends = control_task::spawn(parts).unwrap();
+        let (ends, _) = control_task::spawn(parts).unwrap();
         let link = ends.link.clone();
         let door = Arc::new(Door {
             link: link.clone(),

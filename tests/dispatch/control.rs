@@ -84,7 +84,10 @@ impl World {
                     let twice = self.answers.insert(request.0, outcome.clone());
                     assert!(twice.is_none(), "request {request:?} was answered twice");
                 }
-                Output::Publish { .. } | Output::RebuildFromJournal | Output::CondemnShard { .. } => {}
+                Output::Publish { .. }
+                | Output::RebuildFromJournal
+                | Output::Dial { .. }
+                | Output::CondemnShard { .. } => {}
             }
             self.seen.push(output);
         }

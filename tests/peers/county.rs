@@ -154,6 +154,16 @@ impl County {
         }
     }
 
+    /// A line of its own talkgroup that dials through these PBXs.
+    pub fn line_out(&mut self, id: &str, talkgroup: &str, trunks: &[&str]) {
+        let (first, others) = trunks.split_first().expect("a trunk");
+        let _ = write!(
+            self.text,
+            "[[phone]]\nid = \"{id}\"\ntalkgroup = \"{talkgroup}\"\ntrunk = \"{first}\"\n\
+             other_trunks = {others:?}\ndial = true\n\n"
+        );
+    }
+
     /// A microphone of an agency; it is started by the caller once the daemon is there, or before.
     pub fn mic(&mut self, agency: &str, tool: Tool, codec: Codec) -> Mic {
         let from = free_pair();

@@ -108,6 +108,11 @@ impl Phone {
         self.order("dial", &uri);
     }
 
+    /// Takes the call that comes in.
+    pub fn lift(&mut self) {
+        self.order("accept", "");
+    }
+
     pub fn hang_up(&mut self) {
         self.order("hangup", "");
     }

@@ -162,7 +162,7 @@ impl Rig {
         let told = self.told();
         let last = told.into_iter().rev().find_map(|(_, sign)| match sign {
             PhoneSign::Media(media) => Some(media),
-            PhoneSign::Registered(_) | PhoneSign::Key(_) | PhoneSign::Ended => None,
+            PhoneSign::Registered(_) | PhoneSign::Rings | PhoneSign::Key(_) | PhoneSign::Ended => None,
         });
         last.expect("media was told")
     }

@@ -129,6 +129,7 @@ impl World {
                 Output::Answer { request, outcome } => self.answered(request, outcome),
                 Output::Publish { records, durable } => self.publish(&records, durable),
                 Output::RebuildFromJournal => self.rebuild(),
+                Output::Dial { line, .. } => panic!("no line of this world dials, but {line}"),
                 Output::CondemnShard { shard } => {
                     self.note(&format!("{shard:?} is condemned"));
                     self.happened.condemned += 1;
@@ -157,6 +158,7 @@ impl World {
                 | Output::Orders { .. }
                 | Output::Answer { .. }
                 | Output::RebuildFromJournal
+                | Output::Dial { .. }
                 | Output::CondemnShard { .. } => {}
             }
         }
@@ -185,6 +187,7 @@ impl World {
                 | Output::Answer { .. }
                 | Output::Publish { .. }
                 | Output::RebuildFromJournal
+                | Output::Dial { .. }
                 | Output::CondemnShard { .. } => None,
             });
             daemon.narrowings.push(Narrowing { request, before, waits: waits.collect() });

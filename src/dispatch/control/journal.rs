@@ -149,6 +149,7 @@ impl Control {
         while let Some(pending) = self.pending.pop_front_if(|pending| pending.ticket <= ticket) {
             for recorded in &pending.records {
                 heard.extend(notices(&self.committed, &self.live, &recorded.event));
+                self.dial(&recorded.event, out);
                 evolve(&mut self.committed, recorded);
                 changed |= touches_routes(&recorded.event);
             }
@@ -171,6 +172,7 @@ impl Control {
         if self.pending.is_empty() {
             return;
         }
+        self.forget_numbers();
         let lost: Vec<Pending> = self.pending.drain(..).collect();
         let mut stays = self.committed.clone();
         let mut unrecorded = Vec::new();

@@ -9,16 +9,16 @@
 mod answers;
 mod journal;
 mod notices;
+mod phones;
 mod shards;
 mod words;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::domain::call::PhoneSign;
 use crate::domain::command::{Command, Principal};
 use crate::domain::event::{Alarm, Event, Recorded, Stream};
-use crate::domain::id::{GatewayId, PortId, UserId};
+use crate::domain::id::{GatewayId, LinkId, PortId, UserId};
 use crate::domain::incident::Actor;
 use crate::domain::order::{Notice, Order, RouteTable};
 use crate::domain::port::ShardId;
@@ -38,6 +38,7 @@ use super::state::State;
 
 use answers::{Key, Keys, Seen, Waiter, answer};
 use journal::Journal;
+pub(super) use phones::without_call;
 pub use shards::{CONDEMN_MS, LATE_MS, ShardStanding, Shards};
 pub use words::{Answer, Input, Output, RequestId, Ticket};
 
@@ -65,6 +66,8 @@ pub struct Control {
     /// When time next does something; none while the state has changed since it was computed.
     next_deadline: Option<MonoTime>,
     next_reminder: MonoTime,
+    /// Lines and their numbers, to be dialled once that is durable.
+    dialling: BTreeMap<LinkId, (GatewayId, String)>,
     /// Wall time minus boot time as last recorded (ms).
     clock_offset_ms: i64,
     draining: bool,
@@ -103,6 +106,7 @@ impl Control {
             facts_lost: 0,
             next_deadline: None,
             next_reminder: now.mono.plus_ms(REMINDER_MS),
+            dialling: BTreeMap::new(),
             clock_offset_ms: offset_ms(now),
             draining: false,
         };
@@ -112,7 +116,7 @@ impl Control {
         control.evolve_all(&due);
         first.extend(due);
         control.in_force = meet(&control.committed_table, &control.latest_table);
-        admit_calls(&mut control.in_force, &control.state.configuration, &control.live.calls);
+        admit_calls(&mut control.in_force, &control.state.configuration, &control.live);
         control.enqueue(first, None, now, out);
         for shard in (0..control.shards.count()).map(ShardId) {
             control.shards.restart(shard, &control.in_force, now.mono, out);
@@ -133,11 +137,12 @@ impl Control {
                 self.record(records, now, out);
                 let told = notices::of_key(&self.committed, &report);
                 self.announce(told.into_iter().collect(), now.mono, out);
+                self.confirm(&report, now.mono, out);
                 if self.shards.is_deferred() && matches!(report, Report::BurstEnded { .. }) {
                     self.shards.lead_to(&self.in_force, &self.live, now.mono, out);
                 }
             }
-            Input::Phone { phone, sign } => self.hear_of_phone(phone, sign, now.mono, out),
+            Input::Phone { phone, sign } => self.hear_of_phone(phone, sign, now, out),
             Input::Trunk { trunk, is_up } => {
                 self.live.trunks.insert(trunk.clone(), (is_up, now.mono));
                 self.record(set_alarm(&self.state, Alarm::TrunkLost { trunk }, !is_up, now), now, out);
@@ -186,32 +191,6 @@ impl Control {
         &self.shards
     }
 
-    /// A call is nobody's decision: whoever may be a phone was configured, whom it hears is in the routes already.
-    fn hear_of_phone(&mut self, phone: GatewayId, sign: PhoneSign, now: MonoTime, out: &mut Vec<Output>) {
-        let known = self.state.configuration.gateways.get(&phone);
-        if !known.is_some_and(|gateway| gateway.kind.comes_by_call()) {
-            return;
-        }
-        let port = PortId::of_gateway(&phone);
-        let key = |keyed| [Order::Key { port, keyed }];
-        let knows = |table: &RouteTable| table.ports.iter().any(|known| known.port == port);
-        match sign {
-            PhoneSign::Registered(true) => drop(self.live.registered.insert(phone)),
-            PhoneSign::Registered(false) => drop(self.live.registered.remove(&phone)),
-            PhoneSign::Key(keyed) => self.shards.send_where(knows, &key(keyed), !keyed, now, out),
-            PhoneSign::Media(media) => {
-                // A change of the port waits for its burst; and what is keyed on hold would talk when it is resumed.
-                self.shards.send_where(knows, &key(false), true, now, out);
-                self.live.calls.insert(port, media);
-                self.enforce(now, out);
-            }
-            PhoneSign::Ended => {
-                self.live.calls.remove(&port);
-                self.enforce(now, out);
-            }
-        }
-    }
-
     fn handle_command(
         &mut self,
         request: RequestId,
@@ -241,6 +220,7 @@ impl Control {
             self.live.beats.insert(agency.clone(), now.mono);
         }
         let decided = decided.and_then(|records| self.check_open(records, now.mono));
+        let decided = decided.and_then(|records| self.check_line(records));
         let mut waiter = Waiter {
             requests: vec![request],
             key,
@@ -253,6 +233,7 @@ impl Control {
         match decided {
             Err(refusal) => answer(&waiter, &Err(refusal), &mut self.keys, out),
             Ok(records) => {
+                self.note_number(command, &records);
                 if records.is_empty() {
                     return answer(&waiter, &Ok(Answer::Done { records }), &mut self.keys, out);
                 }
@@ -299,6 +280,7 @@ impl Control {
             let due = deadlines(&self.state, &self.live, now);
             self.record(due, now, out);
         }
+        self.prompt(now, out);
         if self.next_reminder <= now.mono {
             self.next_reminder = now.mono.plus_ms(REMINDER_MS);
             let reminders = notices::reminders(&self.committed, &self.live);
@@ -329,7 +311,7 @@ impl Control {
                 last = table;
             }
         }
-        admit_calls(&mut in_force, &self.state.configuration, &self.live.calls);
+        admit_calls(&mut in_force, &self.state.configuration, &self.live);
         self.in_force = in_force;
         self.shards.lead_to(&self.in_force, &self.live, now, out);
     }

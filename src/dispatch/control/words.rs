@@ -57,6 +57,8 @@ pub enum Output {
     Publish { records: Vec<Recorded>, durable: bool },
     /// The journal failed: read it again and call `Control::rebuilt` with what it holds.
     RebuildFromJournal,
+    /// Have this line dial that number.
+    Dial { line: GatewayId, number: String },
     /// This shard does not apply what was taken: stop its packets at once, replace it, say `ShardRebuilt`.
     CondemnShard { shard: ShardId },
 }

@@ -35,7 +35,38 @@ pub(super) fn link_proposed(
     host_priority: Priority,
 ) -> Result<(), Refusal> {
     let by = draft.actor.clone();
-    link(draft, agency, incident, request, &Word { by, agreement: None, host_priority })
+    link(draft, agency, incident, request, &Word { by, agreement: None, host_priority, dials: false }).map(|_| ())
+}
+
+/// A dispatcher dials with a line of its own. The call is made once that is durable.
+pub(super) fn decide_dial(
+    draft: &mut Draft<'_>,
+    agency: &AgencyId,
+    incident: IncidentId,
+    number: &str,
+    request: &LinkRequest,
+) -> Result<(), Refusal> {
+    let digits = number.strip_prefix('+').unwrap_or(number);
+    if !(NUMBER_MIN..=NUMBER_MAX).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let what = format!("a number has {NUMBER_MIN} to {NUMBER_MAX} digits and may begin with a plus");
+        return Err(Refusal::OutOfRange { what });
+    }
+    let talkgroup = &request.talkgroup;
+    if draft.state.talkgroup(talkgroup).is_none() {
+        return Err(no_such(request));
+    }
+    let line = draft.state.configuration.line_of(talkgroup).cloned();
+    let line = line.ok_or_else(|| Refusal::NoLine { talkgroup: talkgroup.clone() })?;
+    // One call for each line, wherever it is.
+    if draft.state.links_of(talkgroup).next().is_some() {
+        return Err(Refusal::AlreadyLinked { talkgroup: talkgroup.clone() });
+    }
+    let by = draft.actor.clone();
+    let word = Word { by, agreement: None, host_priority: Priority::default(), dials: true };
+    let link = link(draft, agency, incident, request, &word)?;
+    let ends_in = digits[digits.len().saturating_sub(ENDS_IN).max(1)..].to_owned();
+    draft.push_in(incident, Event::Dialled { incident, link, line, ends_in });
+    Ok(())
 }
 
 /// An agreement that covers it links a talkgroup for its owner, within its own terms.
@@ -47,7 +78,8 @@ pub(super) fn link_by_agreement(
     (id, agreement): (&AgreementId, &Agreement),
 ) -> Result<(), Refusal> {
     let by = Actor::Agreement(id.clone());
-    link(draft, agency, incident, request, &Word { by, agreement: Some(agreement), host_priority: request.priority })
+    let word = Word { by, agreement: Some(agreement), host_priority: request.priority, dials: false };
+    link(draft, agency, incident, request, &word).map(|_| ())
 }
 
 /// Who says yes for the owner.
@@ -57,6 +89,8 @@ struct Word<'a> {
     agreement: Option<&'a Agreement>,
     /// The priority that the host has proposed.
     host_priority: Priority,
+    /// It is a line out, and dials.
+    dials: bool,
 }
 
 fn link(
@@ -65,12 +99,15 @@ fn link(
     incident_id: IncidentId,
     request: &LinkRequest,
     word: &Word<'_>,
-) -> Result<(), Refusal> {
+) -> Result<LinkId, Refusal> {
     let talkgroup = &request.talkgroup;
     let configuration = draft.state.configuration.clone();
     let spec = draft.state.talkgroup(talkgroup).ok_or_else(|| no_such(request))?;
     if spec.agency != *agency {
         return Err(Refusal::NotYours { owner: spec.agency.clone() });
+    }
+    if !word.dials && configuration.line_of(talkgroup).is_some() {
+        return Err(Refusal::NotByLink { talkgroup: talkgroup.clone() });
     }
     let cap = spec.priority_max;
     let incident = draft.joined(incident_id, agency)?;
@@ -107,8 +144,9 @@ fn link(
         shared_incidents: request.shared_incidents,
         signature: None,
     };
+    let link = LinkId(draft.entropy.next_u128());
     let terms = LinkTerms {
-        link: LinkId(draft.entropy.next_u128()),
+        link,
         talkgroup: talkgroup.clone(),
         direction: request.direction,
         gain: request.gain,
@@ -118,7 +156,7 @@ fn link(
     };
     let event = Event::Linked { incident: incident_id, patch: patch_id, terms: Box::new(terms) };
     draft.push_as(word.by.clone(), Stream::Incident(incident_id), event);
-    Ok(())
+    Ok(link)
 }
 
 /// Who may hear: whoever is here now, and whom the owner, as host, has itself invited; and the classes that its dispatcher
@@ -361,5 +399,10 @@ fn no_such(request: &LinkRequest) -> Refusal {
 
 /// More would be a wrong level at the gateway, not a gain (hundredths of a decibel).
 const GAIN_MAX: u16 = 2400;
+/// Digits of a number that can be dialled: an extension, and the longest of E.164 with a prefix.
+const NUMBER_MIN: usize = 2;
+const NUMBER_MAX: usize = 20;
+/// Digits of it that are kept.
+const ENDS_IN: usize = 3;
 /// A standing link renews daily (s).
 pub const STANDING_LEASE_S: u32 = 24 * 3600;

@@ -101,6 +101,7 @@ fn decide_for(draft: &mut Draft<'_>, agency: &AgencyId, who: &Principal, command
         Command::Leave { incident } => membership::decide_leave(draft, agency, *incident),
         Command::Remove { incident, agency: whom } => membership::decide_remove(draft, agency, *incident, whom),
         Command::Link { incident, request } => link::decide_link(draft, agency, *incident, request),
+        Command::Dial { incident, number, request } => link::decide_dial(draft, agency, *incident, number, request),
         Command::Unlink { link } => link::decide_unlink(draft, agency, *link),
         Command::Adjust { link, direction, gain, priority } => {
             link::decide_adjust(draft, agency, *link, *direction, *gain, *priority)

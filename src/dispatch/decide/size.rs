@@ -22,6 +22,9 @@ pub(super) fn check(command: &Command) -> Result<(), Refusal> {
         }
         Command::Invite { note, links, .. } => text("a note", Some(note)).and_then(|()| requests(links)),
         Command::Accept { links, incident: _ } => requests(links),
+        Command::Dial { number, request, incident: _ } => {
+            text("a number", Some(number)).and_then(|()| requests(std::slice::from_ref(request)))
+        }
         Command::Link { request, incident: _ } => requests(std::slice::from_ref(request)),
         Command::Admit { agencies, not_secure_reason, link: _, classes: _ } => {
             list("agencies", agencies.len())?;

@@ -211,16 +211,16 @@ fn push_patch(
             gain: link.gain,
             priority: link.priority.min(cap),
             party: patch.parties.get(&link.talkgroup).copied().unwrap_or(0),
-            audience: audience(patch, link),
-            recorded: audience(patch, link) & recorded(patch, link),
+            audience: audience(&state.configuration, patch, link),
+            recorded: audience(&state.configuration, patch, link) & recorded(patch, link),
         };
         push_legs(table, &state.configuration, &link.talkgroup, homes, &at);
     }
 }
 
 /// The parties of a patch that a link's owner lets hear it and be heard by it. Half of the rule: the other party's
-/// owner must have said the same.
-pub fn audience(patch: &Patch, link: &Link) -> u64 {
+/// owner must have said the same. Whom another agency has dialled is nobody's agency: its owner has to tick that.
+pub fn audience(configuration: &Configuration, patch: &Patch, link: &Link) -> u64 {
     let admitted = |agency: &AgencyId| {
         *agency == link.owner
             || link.grant.audience.agencies.contains(agency)
@@ -230,6 +230,10 @@ pub fn audience(patch: &Patch, link: &Link) -> u64 {
         .links
         .values()
         .filter(|other| admitted(&other.owner))
+        .filter(|other| {
+            let is_known = other.owner == link.owner || link.grant.audience.classes.contains(&PartyClass::Telephones);
+            is_known || configuration.line_of(&other.talkgroup).is_none()
+        })
         .filter_map(|other| patch.parties.get(&other.talkgroup))
         .fold(0, |bits, party| bits | 1 << (party & 63))
 }

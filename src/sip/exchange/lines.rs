@@ -1,10 +1,13 @@
 //! Who calls whom: phones by their password, trunks by their address or theirs; which place a number reaches; and what
 //! becomes of trunks.
 
+use std::net::SocketAddr;
+
 use super::{Act, Came, Exchange, Place};
 use crate::domain::id::{GatewayId, TrunkId};
 use crate::domain::time::MonoTime;
 use crate::sip::call::Reply;
+use crate::sip::flow::Transport;
 use crate::sip::message::{Message, Start, dialled_of, uri_of};
 use crate::sip::transaction::ClientId;
 use crate::sip::trunk::Asking;
@@ -70,10 +73,17 @@ impl Exchange {
 
     /// A phone that dials an emergency number is told who answers those.
     pub(super) fn redirect(&self, number: &str, now: MonoTime) -> Reply {
-        match self.trunks.emergency_peer(now) {
+        match self.trunks.emergency_peer(|user| self.registered_at(user, now), now) {
             Some(peer) => Reply::of(302).with("Contact", format!("<sip:{number}@{peer}>")),
             None => Reply::of(404),
         }
+    }
+
+    /// Where the PBX is that registers here as this user.
+    pub(super) fn registered_at(&self, user: &str, now: MonoTime) -> Vec<SocketAddr> {
+        let bindings = self.registrar.bindings(&user.to_owned(), now);
+        let flows = bindings.iter().map(|binding| binding.flow).filter(|flow| flow.transport == Transport::Udp);
+        flows.map(|flow| flow.remote).collect()
     }
 
     /// Asks trunks whether they live, and tells what changed.

@@ -46,7 +46,8 @@ impl Notices {
             | Notice::ExpiresSoon
             | Notice::ClosesSoon
             | Notice::Granted
-            | Notice::Queued => false,
+            | Notice::Queued
+            | Notice::Confirm => false,
         };
         let waiting = self.at.entry(ear).or_insert(Waiting { ordered: now, heard: None, like_a_voice });
         waiting.ordered = now;

@@ -273,7 +273,8 @@ impl Sessions {
             | UnlinkCause::Closed
             | UnlinkCause::PositionLost
             | UnlinkCause::Idle
-            | UnlinkCause::Reconfigured => {}
+            | UnlinkCause::Reconfigured
+            | UnlinkCause::CallEnded => {}
         }
     }
 
