@@ -84,8 +84,8 @@ impl SocketTable {
 
     /// The port, socket and slot behind a poll event; `None` if it was closed meanwhile or its port is not open.
     pub fn socket(&self, ready: Ready) -> Option<(PortSlot, BorrowedFd<'_>)> {
-        let entry = self.entries.get(ready.entry)?.as_ref()?;
-        Some((entry.slot?, entry.sockets.socket(ready.which)?))
+        let slot = self.entries.get(ready.entry)?.as_ref()?.slot?;
+        Some((slot, self.socket_at(ready.entry, ready.which)?))
     }
 
     /// What opens a port's packets, if its call is encrypted.
@@ -94,19 +94,16 @@ impl SocketTable {
         entry.shield.as_mut().map(|shield| &mut shield.opener)
     }
 
-    /// Takes a port's sockets in, replacing older ones. With a shield its packets are encrypted from the first.
-    pub fn open(&mut self, port: PortId, sockets: GatewaySockets, shield: Option<Box<Shield>>) -> io::Result<()> {
+    /// Takes a port's sockets in, replacing older ones; they are polled from when it is resolved. With a shield its
+    /// packets are encrypted from the first.
+    pub fn open(&mut self, port: PortId, sockets: GatewaySockets, shield: Option<Box<Shield>>) {
         self.close(port);
         let at = self.entries.iter().position(Option::is_none).unwrap_or_else(|| {
             self.entries.push(None);
             self.entries.len() - 1
         });
-        for which in SOCKETS {
-            self.watch(at, &sockets, which)?;
-        }
         self.entries[at] = Some(Entry { port, slot: None, sockets, shield });
         self.entry_by_port.insert(port, at);
-        Ok(())
     }
 
     /// Other keys for an open port, or none; its slot, if what it sends is now another stream.
@@ -143,16 +140,25 @@ impl SocketTable {
         gone.into_iter().for_each(|port| self.close(port));
     }
 
-    /// Looks every port's slot up again; after each change of the shard's ports.
-    pub fn resolve(&mut self, slot_of: impl Fn(PortId) -> Option<PortSlot>) {
+    /// Looks every port's slot up again; after each change of the shard's ports. Sockets are polled while their port has
+    /// one: what nobody reads would wake the thread without end, and what comes meanwhile waits in the kernel. Ports whose
+    /// sockets cannot be polled are told to `faulty`.
+    pub fn resolve(&mut self, slot_of: impl Fn(PortId) -> Option<PortSlot>, mut faulty: impl FnMut(PortId, io::Error)) {
         self.entry_by_slot.fill(None);
-        for (at, entry) in self.entries.iter_mut().enumerate() {
-            let Some(entry) = entry else { continue };
-            entry.slot = slot_of(entry.port);
-            if let Some(slot) = entry.slot
-                && let Some(held) = self.entry_by_slot.get_mut(slot.index())
-            {
+        for at in 0..self.entries.len() {
+            let Some(entry) = self.entries[at].as_mut() else { continue };
+            let was = std::mem::replace(&mut entry.slot, slot_of(entry.port));
+            let (slot, port) = (entry.slot, entry.port);
+            if let Some(held) = slot.and_then(|slot| self.entry_by_slot.get_mut(slot.index())) {
                 *held = Some(at);
+            }
+            let polled = match (was, slot) {
+                (None, Some(_)) => SOCKETS.iter().try_for_each(|which| self.watch(at, *which)),
+                (Some(_), None) => SOCKETS.iter().try_for_each(|which| self.ignore(at, *which)),
+                (None, None) | (Some(_), Some(_)) => Ok(()),
+            };
+            if let Err(fault) = polled {
+                faulty(port, fault);
             }
         }
     }
@@ -164,8 +170,7 @@ impl SocketTable {
         if !entry.sockets.connect(peer)? {
             return Ok(());
         }
-        let Some(entry) = self.entries[at].as_ref() else { return Ok(()) };
-        self.watch(at, &entry.sockets, Which::Line)
+        self.watch(at, Which::Line)
     }
 
     /// Sends one packet, sealed if its call is encrypted.
@@ -195,11 +200,20 @@ impl SocketTable {
         })
     }
 
-    fn watch(&self, at: usize, sockets: &GatewaySockets, which: Which) -> io::Result<()> {
-        let Some(socket) = sockets.socket(which) else { return Ok(()) };
+    fn watch(&self, at: usize, which: Which) -> io::Result<()> {
+        let Some(socket) = self.socket_at(at, which) else { return Ok(()) };
         let number = at * SOCKETS.len() + which as usize;
         let data = epoll::EventData::new_u64(Self::FIRST + number as u64);
         Ok(epoll::add(&self.poll, socket, data, epoll::EventFlags::IN)?)
+    }
+
+    fn ignore(&self, at: usize, which: Which) -> io::Result<()> {
+        let Some(socket) = self.socket_at(at, which) else { return Ok(()) };
+        Ok(epoll::delete(&self.poll, socket)?)
+    }
+
+    fn socket_at(&self, at: usize, which: Which) -> Option<BorrowedFd<'_>> {
+        self.entries.get(at)?.as_ref()?.sockets.socket(which)
     }
 }
 
@@ -207,19 +221,55 @@ impl SocketTable {
 mod tests {
     use super::*;
 
+    fn open() -> GatewaySockets {
+        GatewaySockets::open("127.0.0.77:0".parse().unwrap(), (21_000, 21_999), 9).unwrap()
+    }
+
+    /// What the poll set says without waiting.
+    fn polled(table: &SocketTable) -> Vec<Ready> {
+        let mut events = [std::mem::MaybeUninit::<epoll::Event>::uninit(); 4];
+        let at_once = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let (ready, _) = epoll::wait(table.poll(), &mut events, Some(&at_once)).unwrap();
+        ready.iter().filter_map(|event| SocketTable::ready(event.data.u64())).collect()
+    }
+
+    #[test]
+    fn what_comes_for_a_port_without_a_slot_wakes_nobody_and_waits_until_it_has_one() {
+        let far = std::net::UdpSocket::bind("127.0.0.77:0").unwrap();
+        let mut table = SocketTable::new(epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(), 4);
+        let sockets = open();
+        let input = sockets.local().unwrap();
+        let slot = PortSlot::new(0, 0);
+        table.open(PortId(1), sockets, None);
+        for refused in [false, true] {
+            // Opened for a port the shard has not taken, then lost with a shard that is gone.
+            if refused {
+                table.resolve(|_| None, |port, fault| panic!("{port}: {fault}"));
+            }
+            far.send_to(&[u8::from(refused)], input).unwrap();
+            assert_eq!(polled(&table), [], "nobody reads it");
+            table.resolve(|_| Some(slot), |port, fault| panic!("{port}: {fault}"));
+            let ready = polled(&table);
+            assert_eq!(ready.len(), 1, "it waited");
+            let (of, socket) = table.socket(ready[0]).unwrap();
+            let mut byte = [9];
+            let (length, _) = rustix::net::recv(socket, &mut byte, rustix::net::RecvFlags::empty()).unwrap();
+            assert_eq!((of, length, byte), (slot, 1, [u8::from(refused)]));
+        }
+    }
+
     #[test]
     fn what_a_port_says_last_leaves_through_its_sockets_and_nothing_later_does() {
-        let open = || GatewaySockets::open("127.0.0.77:0".parse().unwrap(), (21_000, 21_999), 9).unwrap();
         let far = std::net::UdpSocket::bind("127.0.0.77:0").unwrap();
         let to = far.local_addr().unwrap();
         let mut table = SocketTable::new(epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(), 4);
         let (first, second) = (PortSlot::new(0, 0), PortSlot::new(0, 1));
-        table.open(PortId(1), open(), None).unwrap();
-        table.resolve(|port| (port == PortId(1)).then_some(first));
+        table.open(PortId(1), open(), None);
+        table.resolve(|port| (port == PortId(1)).then_some(first), |port, fault| panic!("{port}: {fault}"));
         // Another port takes its place in the same round.
         table.close(PortId(1));
-        table.open(PortId(2), open(), None).unwrap();
-        table.resolve(|port| (port == PortId(2)).then_some(second));
+        table.open(PortId(2), open(), None);
+        table.resolve(|port| (port == PortId(2)).then_some(second), |port, fault| panic!("{port}: {fault}"));
         let send = |table: &mut SocketTable, slot, byte: u8| table.send(slot, to, PacketKind::Rtp, &[byte]);
         assert!(matches!(send(&mut table, first, 1), Sent::Tried(Ok(1))));
         assert!(matches!(send(&mut table, second, 2), Sent::Tried(Ok(1))));

@@ -194,7 +194,7 @@ impl MediaThread {
                 Err(_) => return,
                 Ok(ToShard::Sockets(sockets)) => {
                     self.open(sockets);
-                    self.sockets.resolve(|port| self.shard.slot_of(port));
+                    self.resolve();
                 }
                 Ok(ToShard::Shield { port, shield }) => {
                     if let Some(slot) = self.sockets.shield(port, shield) {
@@ -231,10 +231,16 @@ impl MediaThread {
 
     fn open(&mut self, sockets: Vec<NewSockets>) {
         for new in sockets {
-            if let Err(fault) = self.sockets.open(new.port, new.sockets, new.shield) {
-                tracing::error!(shard = self.id.0, port = %new.port, %fault, "a gateway's sockets cannot be polled");
-            }
+            self.sockets.open(new.port, new.sockets, new.shield);
         }
+    }
+
+    fn resolve(&mut self) {
+        let shard = self.id.0;
+        self.sockets.resolve(
+            |port| self.shard.slot_of(port),
+            |port, fault| tracing::error!(shard, %port, %fault, "a gateway's sockets cannot be polled"),
+        );
     }
 
     /// Closes sockets of closed ports and finds the slots of opened ones.
@@ -256,7 +262,7 @@ impl MediaThread {
             }
         }
         if changed {
-            self.sockets.resolve(|port| self.shard.slot_of(port));
+            self.resolve();
         }
     }
 
@@ -336,7 +342,7 @@ impl MediaThread {
         self.out = Outbox::new(&self.limits);
         self.applied = None;
         self.rebuilding = true;
-        self.sockets.resolve(|_| None);
+        self.resolve();
         if self.ends.reports.push(FromShard::Rebuilt(self.id)).is_err() {
             add(&self.ends.stats.reports_lost, 1);
         }
