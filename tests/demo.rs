@@ -21,7 +21,7 @@ struct Left {
     rounds: Vec<Verdict>,
 }
 
-const PARTIES: [&str; 4] = ["police-radio", "police-desk", "fire-radio", "ems-radio"];
+const PARTIES: [&str; 5] = ["police-radio", "police-desk", "fire-radio", "ems-radio", "fire-chief"];
 
 fn wav(path: &Path) -> Vec<i16> {
     let mut file = hound::WavReader::open(path).unwrap_or_else(|fault| panic!("{}: {fault}", path.display()));

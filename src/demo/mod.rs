@@ -1,7 +1,7 @@
 //! `crosspatch demo`: three agencies, one incident, recorded speech, the real daemon, and a verdict from what arrived.
 //!
 //! A user of the daemon, not a part of it: it starts this very executable as `crosspatch run`, sends HTTP commands with
-//! three agencies' tokens and RTP from virtual radios, and looks at recordings. Everything is on loopback and temporary.
+//! three agencies' tokens and RTP from virtual radios, has a softphone call, and looks at recordings. Everything is on loopback and temporary.
 //!
 //! ```text
 //!   view | plain <- notes <- script (thread) -> desks -> HTTP ->  daemon (child)
@@ -16,6 +16,7 @@ mod fourier;
 pub mod likeness;
 mod loudspeaker;
 mod party;
+mod phone;
 mod radio;
 mod script;
 pub mod speech;
@@ -107,6 +108,7 @@ fn play(stage: &mut Stage, began: MonoTime, lasting: Option<Duration>) -> Result
     let mut verdicts = Vec::new();
     let ended = (|| {
         let incident = script::open_incident(stage)?;
+        script::a_phone_joins(stage)?;
         loop {
             let round_began = clock::mono();
             verdicts.push(Script::round(stage, incident)?);

@@ -2,12 +2,14 @@
 //! ought to be heard; whether it was, the verdict finds out from recordings.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::demo::party::Party::{self, EmsRadio, FireRadio, PoliceDesk, PoliceRadio};
-use crate::demo::stage::{Ended, Stage};
+use crate::demo::party::Party::{self, EmsRadio, FireChief, FireRadio, PoliceDesk, PoliceRadio};
+use crate::demo::radio::Radio;
+use crate::demo::stage::{Ended, Stage, VISITOR};
 use crate::demo::track::Utterance;
 use crate::demo::verdict::{Answered, Case, Expected, Timed, Verdict};
-use crate::dispatch::view::EmergencyView;
+use crate::dispatch::view::{EmergencyView, Life};
 use crate::domain::audio::MIX_FRAME;
 use crate::domain::command::Command;
 use crate::domain::event::Event;
@@ -15,6 +17,7 @@ use crate::domain::id::{AgencyId, EmergencyId, IncidentId, TalkgroupId, Template
 use crate::domain::incident::{CutTarget, LinkRequest};
 use crate::domain::talker::Alias;
 use crate::domain::time::MonoTime;
+use crate::io::clock;
 
 /// One round of the script on a stage.
 pub struct Script<'a> {
@@ -77,6 +80,44 @@ fn admit(stage: &Stage, incident: IncidentId) -> Result<(), Ended> {
     Ok(())
 }
 
+/// A real softphone registers and calls the fire ground; whoever watches is told how theirs would.
+pub fn a_phone_joins(stage: &mut Stage) -> Result<(), Ended> {
+    let ((user, password), registrar) = (VISITOR, stage.registrar);
+    stage.step(format!(
+        "A softphone of yours may join: registrar {registrar} (UDP), user {user}, password {password}; it calls \
+         {NUMBER}, talks after * until #. Emergency numbers reach nobody here."
+    ));
+    if stage.phone.is_none() {
+        stage.step("The fire chief's phone is left out: baresip is not installed (Debian: baresip-core).");
+        return Ok(());
+    }
+    stage.step(format!("The fire chief's softphone (baresip) registers the same way and calls {NUMBER}."));
+    wait_for_phone(stage, Life::Registered)?;
+    call(stage)
+}
+
+fn call(stage: &mut Stage) -> Result<(), Ended> {
+    if let Some(phone) = &mut stage.phone {
+        phone.dial(NUMBER)?;
+        wait_for_phone(stage, Life::InCall)?;
+    }
+    Ok(())
+}
+
+fn wait_for_phone(stage: &mut Stage, life: Life) -> Result<(), Ended> {
+    let began = clock::mono();
+    while clock::mono().since(began) < PHONE_WITHIN {
+        let talkgroups = stage.fire.roster()?.talkgroups;
+        let mut gateways = talkgroups.iter().flat_map(|talkgroup| &talkgroup.gateways);
+        if gateways.any(|view| view.gateway.as_str() == FireChief.gateway() && view.life == life) {
+            return Ok(());
+        }
+        stage.wait(50)?;
+    }
+    let within_s = PHONE_WITHIN.as_secs();
+    Err(Ended::Fault(format!("the fire chief's phone is not \"{life:?}\" after {within_s} s; see phone/baresip.log")))
+}
+
 impl<'a> Script<'a> {
     /// The whole round and its verdict.
     pub fn round(stage: &'a mut Stage, incident: IncidentId) -> Result<Verdict, Ended> {
@@ -84,11 +125,13 @@ impl<'a> Script<'a> {
         let (cases, times, answers) = (Vec::new(), Vec::new(), Vec::new());
         let mut script = Self { stage, incident, phase: String::new(), cases, times, answers };
         script.each_speaks()?;
+        script.the_phone_talks()?;
         script.two_overlap()?;
         script.one_cuts_itself_out()?;
         script.it_comes_back()?;
         script.emergency()?;
         script.killed_in_mid_burst()?;
+        script.the_phone_calls_again()?;
         let Self { stage, cases, times, answers, .. } = script;
         let verdict = Verdict::of(cases, times, answers, &stage.recordings());
         stage.write_recordings()?;
@@ -105,6 +148,46 @@ impl<'a> Script<'a> {
             self.expect_others(speaker, &said, Expected::Heard);
             self.expect_noise_unheard(speaker, &said);
         }
+        Ok(())
+    }
+
+    /// It speaks all the time; it is heard from its star to its hash.
+    fn the_phone_talks(&mut self) -> Result<(), Ended> {
+        let Some(phone) = &mut self.stage.phone else { return Ok(()) };
+        self.phase = "a phone talks".to_owned();
+        phone.press('*')?;
+        self.stage.step("The fire chief presses * on the phone, speaks, and lets go with #.");
+        self.wait(KEYED_MS)?;
+        let said = self.hear_phone(1_300)?;
+        self.wait(200)?;
+        self.expect_others(FireChief, &said, Expected::Heard);
+        if let Some(phone) = &mut self.stage.phone {
+            phone.press('#')?;
+        }
+        self.wait(KEYED_MS)?;
+        let said = self.hear_phone(900)?;
+        self.phase = "the phone after its #".to_owned();
+        self.expect_others(FireChief, &said, Expected::NotHeard);
+        Ok(())
+    }
+
+    /// So much of what the phone says from now on.
+    fn hear_phone(&mut self, ms: usize) -> Result<Utterance, Ended> {
+        let from = clock::mono();
+        self.wait(ms as u64)?;
+        Ok(Utterance { from, samples: ms * PER_MS })
+    }
+
+    /// A call ends with the daemon.
+    fn the_phone_calls_again(&mut self) -> Result<(), Ended> {
+        let Some(phone) = &mut self.stage.phone else { return Ok(()) };
+        self.phase = "the phone calls again".to_owned();
+        phone.hang_up()?;
+        self.stage.step("The fire chief's call ended with the daemon: the phone calls again, and Police speaks.");
+        call(self.stage)?;
+        let said = self.say(PoliceRadio, 1_300)?;
+        self.wait(900)?;
+        self.expect_others(PoliceRadio, &said, Expected::Heard);
         Ok(())
     }
 
@@ -263,14 +346,15 @@ impl<'a> Script<'a> {
 
     /// Everybody but the speaker.
     fn expect_others(&mut self, speaker: Party, said: &Utterance, expected: Expected) {
-        for listener in Party::ALL.into_iter().filter(|listener| *listener != speaker) {
+        let others: Vec<Party> = self.stage.parties().filter(|listener| *listener != speaker).collect();
+        for listener in others {
             self.expect(speaker, said, listener, expected);
         }
     }
 
     /// The declared squelch tail of a radio reaches nobody.
     fn expect_noise_unheard(&mut self, speaker: Party, said: &Utterance) {
-        let samples = self.stage.radios[&speaker].squelch_samples();
+        let samples = self.stage.radios.get(&speaker).map_or(0, Radio::squelch_samples);
         if samples == 0 {
             return;
         }
@@ -281,7 +365,7 @@ impl<'a> Script<'a> {
     }
 
     fn expect(&mut self, speaker: Party, said: &Utterance, listener: Party, expected: Expected) {
-        let from_sample = self.stage.radios[&speaker].track().sample_at(said.from);
+        let from_sample = self.stage.track(speaker).sample_at(said.from);
         self.cases.push(Case {
             phase: self.phase.clone(),
             speaker: speaker.name().to_owned(),
@@ -319,11 +403,17 @@ fn talkgroup(id: &str) -> Result<TalkgroupId, String> {
 fn agency_of(party: Party) -> &'static str {
     match party {
         PoliceRadio | PoliceDesk => "Police",
-        FireRadio => "Fire",
+        FireRadio | FireChief => "Fire",
         EmsRadio => "EMS",
     }
 }
 
+/// The number of the fire ground.
+const NUMBER: &str = "6001";
+/// A phone that starts on a busy machine.
+const PHONE_WITHIN: Duration = Duration::from_secs(15);
+/// From a key of the phone until it counts for everybody, grants of trunks included.
+const KEYED_MS: u64 = 700;
 /// Samples of the recordings in a millisecond.
 const PER_MS: usize = MIX_FRAME / 20;
 /// Said and delivered before the kill, the trunk's grant and a jitter buffer included.

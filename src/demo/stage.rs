@@ -1,12 +1,12 @@
-//! The demo's set-up: a folder, a configuration with free loopback ports, the daemon, three desks and four radios. Taken
+//! The demo's set-up: a folder, a configuration with free loopback ports, the daemon, three desks, four radios and a phone. Taken
 //! down in the opposite order when dropped.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use toml::{Table, Value};
@@ -15,8 +15,10 @@ use crate::config;
 use crate::demo::child::Daemon;
 use crate::demo::desk::Desk;
 use crate::demo::party::Party;
+use crate::demo::phone::{Account, Phone};
 use crate::demo::radio::{Radio, Trunk};
 use crate::demo::speech::Speech;
+use crate::demo::track::Track;
 use crate::demo::verdict::{Recording, Verdict};
 use crate::demo::watch::LastRoster;
 use crate::domain::id::GatewayId;
@@ -52,6 +54,10 @@ pub struct Stage {
     pub police: Desk,
     pub fire: Desk,
     pub ems: Desk,
+    /// None where no softphone is installed.
+    pub phone: Option<Phone>,
+    /// Where phones register.
+    pub registrar: SocketAddr,
     pub radios: BTreeMap<Party, Radio>,
     pub speech: BTreeMap<Party, Speech>,
     pub roster: LastRoster,
@@ -79,7 +85,7 @@ impl Stage {
             .map(|(party, prompt)| Ok((party, Speech::load(prompt)?)))
             .collect::<Result<_, String>>()?;
         let sockets: BTreeMap<Party, UdpSocket> =
-            Party::ALL.into_iter().map(|party| Ok((party, free_pair()?))).collect::<Result<_, String>>()?;
+            Party::RADIOS.into_iter().map(|party| Ok((party, free_pair()?))).collect::<Result<_, String>>()?;
         let written = write_configuration(folder, &sockets)?;
         let daemon = Daemon::start(&written.path, &folder.join("daemon.log"), written.door)?;
         let mut radios = BTreeMap::new();
@@ -89,10 +95,15 @@ impl Stage {
             let trunk = (party == Party::EmsRadio).then_some(TRUNK);
             radios.insert(party, Radio::start(socket, written.gateways[&party], &gateway.port, trunk)?);
         }
+        let registrar = written.registrar;
+        let account = Account { registrar, user: CHIEF.0, password: CHIEF.1 };
+        let phone = Phone::start(account, &mut Speech::load("demo-moreinfo")?, &folder.join("phone"))?;
         Ok(Self {
             police: Desk::of("police", written.door)?,
             fire: Desk::of("fire", written.door)?,
             ems: Desk::of("ems", written.door)?,
+            phone,
+            registrar,
             radios,
             speech,
             roster: LastRoster::default(),
@@ -140,25 +151,38 @@ impl Stage {
     /// All recordings begin anew, at one moment.
     pub fn begin_recording(&self) {
         let now = clock::mono();
-        self.radios.values().for_each(|radio| radio.track().begin(now));
+        self.parties().for_each(|party| self.track(party).begin(now));
+    }
+
+    /// Who takes part.
+    pub fn parties(&self) -> impl Iterator<Item = Party> {
+        Party::RADIOS.into_iter().chain(self.phone.as_ref().map(|_| Party::FireChief))
+    }
+
+    /// What a party that takes part said and heard.
+    pub fn track(&self, party: Party) -> MutexGuard<'_, Track> {
+        match (&self.phone, party) {
+            (Some(phone), Party::FireChief) => phone.track(),
+            (_, radio) => self.radios[&radio].track(),
+        }
     }
 
     /// What everybody said and heard since.
     pub fn recordings(&self) -> BTreeMap<String, Recording> {
-        self.radios.iter().map(|(party, radio)| (party.name().to_owned(), radio.track().recording())).collect()
+        self.parties().map(|party| (party.name().to_owned(), self.track(party).recording())).collect()
     }
 
     /// Leaves the recordings in the folder.
     pub fn write_recordings(&self) -> Result<(), String> {
-        self.radios.iter().try_for_each(|(party, radio)| {
-            let track = radio.track().clone();
+        self.parties().try_for_each(|party| {
+            let track = self.track(party).clone();
             track.write(&self.folder, party.name())
         })
     }
 
     /// When the first packet of speech came to a party after a moment.
     pub fn first_speech_after(&self, party: Party, moment: MonoTime) -> Option<MonoTime> {
-        self.radios[&party].track().arrivals(moment, MonoTime(u64::MAX)).next().map(|arrival| arrival.at)
+        self.track(party).arrivals(moment, MonoTime(u64::MAX)).next().map(|arrival| arrival.at)
     }
 }
 
@@ -166,6 +190,7 @@ impl Stage {
 struct Written {
     path: PathBuf,
     door: SocketAddr,
+    registrar: SocketAddr,
     configuration: crate::domain::configuration::Configuration,
     gateways: BTreeMap<Party, SocketAddr>,
 }
@@ -183,7 +208,7 @@ fn write_configuration(folder: &Path, radios: &BTreeMap<Party, UdpSocket>) -> Re
     for table in tables.ok_or_else(unexpected)? {
         let table = table.as_table_mut().ok_or_else(unexpected)?;
         let id = table.get("id").and_then(Value::as_str).ok_or_else(unexpected)?;
-        let party = Party::ALL.into_iter().find(|party| party.gateway() == id).ok_or_else(unexpected)?;
+        let party = Party::RADIOS.into_iter().find(|party| party.gateway() == id).ok_or_else(unexpected)?;
         // Bound and let go of: the daemon binds it in a moment, and again after its crash.
         let local = free_pair()?.local_addr().map_err(|fault| fault.to_string())?;
         let peer = radios[&party].local_addr().map_err(|fault| fault.to_string())?;
@@ -191,12 +216,24 @@ fn write_configuration(folder: &Path, radios: &BTreeMap<Party, UdpSocket>) -> Re
         table.insert("peer".into(), peer.to_string().into());
         gateways.insert(party, local);
     }
+    let registrar = free_pair()?.local_addr().map_err(|fault| fault.to_string())?;
+    let sip = file.get_mut("sip").and_then(Value::as_table_mut).ok_or_else(unexpected)?;
+    sip.insert("listen".into(), registrar.to_string().into());
+    let phones = file.get_mut("phone").and_then(Value::as_array_mut).ok_or_else(unexpected)?;
+    for (phone, (user, password)) in phones.iter_mut().zip([CHIEF, VISITOR]) {
+        let path = folder.join(user);
+        std::fs::write(&path, password).map_err(|fault| format!("{}: {fault}", path.display()))?;
+        let phone = phone.as_table_mut().ok_or_else(unexpected)?;
+        phone.insert("user".into(), user.into());
+        phone.remove("env");
+        phone.insert("file".into(), path.display().to_string().into());
+    }
     let text = toml::to_string(&file).map_err(|fault| fault.to_string())?;
     let path = folder.join("demo.toml");
     std::fs::write(&path, &text).map_err(|fault| format!("{}: {fault}", path.display()))?;
     let name = path.display().to_string();
     let (_, configuration, _) = config::parse(&text, &name).map_err(|faults| config::render(&faults))?;
-    Ok(Written { path, door, configuration, gateways })
+    Ok(Written { path, door, registrar, configuration, gateways })
 }
 
 /// A UDP port that is even and whose odd neighbour is free as well.
@@ -212,6 +249,9 @@ fn free_pair() -> Result<UdpSocket, String> {
     Err("no free pair of UDP ports".to_owned())
 }
 
+/// Users and passwords of the demo's phones: its own, and one for whoever watches.
+const CHIEF: (&str, &str) = ("chief", "demo-chief");
+pub const VISITOR: (&str, &str) = ("visitor", "demo-visitor");
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// A trunk that takes its time, and the squelch that the configuration declares.
 const TRUNK: Trunk = Trunk { grant_after_ms: 350, squelch_ms: 120 };

@@ -32,13 +32,24 @@ pub struct Seen {
 
 impl Seen {
     pub fn of(stage: &Stage) -> Self {
-        let tracks = stage.radios.iter().map(|(party, radio)| (*party, radio.shared_track())).collect();
-        Self { tracks, roster: stage.roster.clone() }
+        let radios = stage.radios.iter().map(|(party, radio)| (*party, radio.shared_track()));
+        let phone = stage.phone.iter().map(|phone| (Party::FireChief, phone.shared_track()));
+        Self { tracks: radios.chain(phone).collect(), roster: stage.roster.clone() }
     }
 
     fn meters(&self) -> Vec<(Party, Meter)> {
         let meter = |track: &Mutex<Track>| track.lock().unwrap_or_else(PoisonError::into_inner).meter();
-        self.tracks.iter().map(|(party, track)| (*party, meter(track))).collect()
+        let mut meters: Vec<(Party, Meter)> = self.tracks.iter().map(|(party, track)| (*party, meter(track))).collect();
+        // A softphone's microphone is always open: its key is what talks.
+        let phone = meters.iter_mut().filter(|(party, _)| *party == Party::FireChief);
+        phone.for_each(|(_, meter)| meter.talking = self.is_keyed(Party::FireChief));
+        meters
+    }
+
+    fn is_keyed(&self, party: Party) -> bool {
+        let gateways =
+            self.roster.get().into_iter().flat_map(|roster| roster.talkgroups).flat_map(|group| group.gateways);
+        gateways.into_iter().any(|view| view.gateway.as_str() == party.gateway() && view.talking)
     }
 }
 
@@ -112,7 +123,7 @@ impl Screen {
     }
 
     fn draw(&self, frame: &mut Frame<'_>) {
-        let parties = Party::ALL.len() as u16 + 2;
+        let parties = Party::COUNT as u16 + 2;
         let [parties, incident, steps, verdict, menu] = Layout::vertical([
             Constraint::Length(parties),
             // Two nets, three links and an emergency; on a tall screen alarms beside them.
@@ -133,7 +144,7 @@ impl Screen {
         let meters = self.seen.as_ref().map(Seen::meters).unwrap_or_default();
         let width = usize::from(area.width.saturating_sub(2));
         let lines: Vec<Line<'_>> = meters.iter().map(|(party, meter)| party_line(*party, meter, width)).collect();
-        let title = " radios: what each says, and what really arrives there ";
+        let title = " radios and a phone: what each says, and what really arrives there ";
         frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(title)), area);
     }
 
