@@ -166,13 +166,13 @@ impl World {
             return;
         }
         self.saboteur.decisions(&mut records);
+        records.iter().for_each(|record| self.count(record));
         let before = self.target.reach();
         let recent_ms = u64::from(self.decided.configuration.policy.recent_s) * 1000;
         for record in &records {
             self.note(&format!("{:?}", record.event));
             self.decided.learn(record);
             self.sessions.decided(record, &self.bursts, recent_ms, self.now.mono, &mut self.findings);
-            self.count(record);
         }
         if !records.iter().any(|record| changes_reach(&record.event)) {
             return;
@@ -413,10 +413,25 @@ impl World {
     }
 
     fn count(&mut self, record: &Recorded) {
-        if let Event::CutMade { .. } = &record.event {
-            let rising = |device: &super::device::Device| matches!(device.transmitter, Transmitter::Rising { .. });
-            let held = self.bursts.is_talked() && self.field.devices.iter().any(rising);
-            self.happened.cuts_during_hold += u64::from(held);
+        let talked_in = |patch| u64::from(self.bursts.is_talked_in(patch));
+        match &record.event {
+            Event::CutMade { .. } => {
+                let rising = |device: &super::device::Device| matches!(device.transmitter, Transmitter::Rising { .. });
+                let held = self.bursts.is_talked() && self.field.devices.iter().any(rising);
+                self.happened.cuts_during_hold += u64::from(held);
+            }
+            Event::ConfigurationAdopted { configuration } => {
+                let (before, after) = (&self.decided.configuration.gateways, &configuration.gateways);
+                self.happened.gateways_gone += before.keys().filter(|id| !after.contains_key(*id)).count() as u64;
+                let is_back = |id: &&_| !before.is_empty() && !before.contains_key(*id);
+                self.happened.gateways_back += after.keys().filter(is_back).count() as u64;
+                let is_changed = |(id, now): &(&_, &_)| before.get(id).is_some_and(|was| was != *now);
+                self.happened.gateways_changed += after.iter().filter(is_changed).count() as u64;
+            }
+            Event::FloorSet { patch, .. } => self.happened.floors_set += talked_in(*patch),
+            Event::PatchClosed { patch, .. } => self.happened.patches_closed += talked_in(*patch),
+            Event::FloorRevoked { burst: Some(_), .. } => self.happened.one_revoked += 1,
+            _ => {}
         }
     }
 }

@@ -8,7 +8,7 @@
 //!  the daemon daemon.rs control and shell    seat.rs one media thread
 //!  judges     reference.rs who may hear whom checkers/ one for each promise
 //!  the rest   world.rs clock and beat        run.rs a seed's life     geography.rs who there is   stamp.rs what is said
-//!             ingredients.rs what only some worlds have
+//!             ingredients.rs what only some worlds have          habits.rs what only some worlds' people do
 //!             pair.rs two worlds and a line  script.rs, sites_script.rs the languages of the scenarios
 //! ```
 
@@ -21,6 +21,7 @@ pub mod dispatchers;
 pub mod faults;
 pub mod field;
 pub mod geography;
+pub mod habits;
 pub mod ingredients;
 pub mod journal;
 pub mod network;

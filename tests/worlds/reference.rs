@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crosspatch::domain::audio::Gain;
 use crosspatch::domain::configuration::{Configuration, OnLoss};
 use crosspatch::domain::event::{Event, Recorded};
-use crosspatch::domain::id::{AgencyId, EmergencyId, IncidentId, LinkId, PatchId, PatchName, TalkgroupId};
+use crosspatch::domain::id::{AgencyId, BurstId, EmergencyId, IncidentId, LinkId, PatchId, PatchName, TalkgroupId};
 use crosspatch::domain::incident::{Actor, Audience, CutTarget, Direction, PartyClass};
 use crosspatch::domain::port::PortRole;
 use crosspatch::domain::talker::Alias;
@@ -26,6 +26,8 @@ pub struct Truth {
     pub cuts: BTreeSet<CutTarget>,
     pub unstaffed: BTreeSet<AgencyId>,
     pub emergencies: BTreeMap<EmergencyId, InNeed>,
+    /// Bursts that have the floor of an incident's patch.
+    pub talks: BTreeSet<(PatchId, BurstId)>,
 }
 
 /// Whose emergency is open; no name is whoever talks there.
@@ -129,6 +131,12 @@ impl Truth {
             Event::EmergencyCleared { emergency, .. } => {
                 self.emergencies.remove(emergency);
             }
+            Event::TalkBegan { patch, burst, .. } => {
+                self.talks.insert((*patch, *burst));
+            }
+            Event::Talked { patch, burst, .. } => {
+                self.talks.remove(&(*patch, *burst));
+            }
             Event::CutMade { target, .. } => {
                 self.cuts.insert(target.clone());
             }
@@ -157,6 +165,10 @@ impl Truth {
 
     /// May this ear hear, through this patch, what is said into that one? Law 1 on one page.
     pub fn may_hear_in(&self, patch: PatchId, talker: &Device, ear: &Device) -> bool {
+        let is_there = |device: &Device| self.configuration.gateways.contains_key(&device.gateway);
+        if !is_there(talker) || !is_there(ear) {
+            return false;
+        }
         if patch == PatchId::home_of(&talker.talkgroup) {
             return self.is_home(talker, ear);
         }

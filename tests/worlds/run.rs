@@ -64,8 +64,14 @@ impl Phase {
             Phase::Busy { beats } => {
                 misfortune(world);
                 world.field.chance(world.now.mono, &mut world.entropy);
+                world.happened.crowd += u64::from(world.habits.press(&mut world.field, world.now.mono));
                 if world.entropy.below(10) == 0 {
                     command(world);
+                }
+                if let Some((principal, command)) =
+                    world.habits.command(&world.published, &world.geography.configuration)
+                {
+                    world.ask(principal, command);
                 }
                 world.beat();
                 Phase::Busy { beats: beats - 1 }
@@ -205,10 +211,10 @@ pub(super) fn close(world: &mut World) {
 fn cases(world: &World) -> Cases {
     let (happened, bursts, sessions) = (&world.happened, &world.bursts.happened, &world.sessions.happened);
     let (field, ears, journal) = (&world.field.happened, &world.ears.happened, &world.journal.happened);
-    let (policy, papers) = (&world.published.configuration.policy, world.published.configuration.agreements.values());
+    let papers = world.published.configuration.agreements.values();
     let missed = |cause: MissCause| bursts.missed[cause as usize];
     let radios_out_ranked = missed(MissCause::OutRanked);
-    Cases(BTreeMap::from([
+    let mut cases = BTreeMap::from([
         ("cut during hold", happened.cuts_during_hold),
         ("two patches one port", bursts.in_several_patches),
         ("journal late", journal.late),
@@ -237,13 +243,6 @@ fn cases(world: &World) -> Cases {
         ("stuck receiver", field.stuck),
         ("latch moved", field.moved),
         ("flood", field.floods),
-        ("notice", world.notices.heard),
-        ("report of a far end", field.reports),
-        ("keyed by an event", field.by_event),
-        ("keyed by loudness", field.by_loudness),
-        ("spoken in G.722", field.in_g722),
-        ("levelled microphone", field.levelled),
-        ("open floor", u64::from(policy.floor.mode == FloorMode::Open)),
         ("agreement ended", papers.filter(|paper| paper.end.is_some_and(|end| end < world.now.wall)).count() as u64),
         ("trunk frame between shards", happened.trunk_frames),
         ("shards far apart", happened.shards_far_apart),
@@ -270,5 +269,29 @@ fn cases(world: &World) -> Cases {
         ("hold overrun", missed(MissCause::HoldOverrun)),
         ("transmission denied", missed(MissCause::TransmitDenied)),
         ("radio was receiving", missed(MissCause::Receiving)),
-    ]))
+    ]);
+    cases.extend(of_some_worlds(world));
+    Cases(cases)
+}
+
+/// What only some worlds have, and what people do only in some.
+fn of_some_worlds(world: &World) -> [(&'static str, u64); 14] {
+    let (happened, field) = (&world.happened, &world.field.happened);
+    let policy = &world.published.configuration.policy;
+    [
+        ("notice", world.notices.heard),
+        ("report of a far end", field.reports),
+        ("keyed by an event", field.by_event),
+        ("keyed by loudness", field.by_loudness),
+        ("spoken in G.722", field.in_g722),
+        ("levelled microphone", field.levelled),
+        ("open floor", u64::from(policy.floor.mode == FloorMode::Open)),
+        ("floor set in mid-speech", happened.floors_set),
+        ("patch closed in mid-speech", happened.patches_closed),
+        ("one talker revoked", happened.one_revoked),
+        ("crowd", happened.crowd),
+        ("gateway gone", happened.gateways_gone),
+        ("gateway back", happened.gateways_back),
+        ("gateway changed", happened.gateways_changed),
+    ]
 }

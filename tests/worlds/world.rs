@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crosspatch::dispatch::control::{Input, RequestId};
 use crosspatch::domain::event::Recorded;
+use crosspatch::domain::id::{BurstId, PatchId};
 use crosspatch::domain::port::ShardId;
 use crosspatch::domain::random::Entropy;
 use crosspatch::domain::report::Report;
@@ -22,6 +23,7 @@ use super::daemon::{Daemon, Told};
 use super::faults::{Fault, Saboteur};
 use super::field::{Datagram, Field};
 use super::geography::Geography;
+use super::habits::Habits;
 use super::ingredients::Ingredients;
 use super::journal::Journal;
 use super::network::{Network, Quality};
@@ -35,6 +37,7 @@ pub struct World {
     pub now: Now,
     pub entropy: Entropy,
     pub geography: Geography,
+    pub habits: Habits,
     pub field: Field,
     pub network: Network<Datagram>,
     /// Frames between shards: at once through a ring, or late where two media threads run far apart.
@@ -107,6 +110,14 @@ pub struct WorldCounts {
     pub replays: u64,
     pub rings_full: u64,
     pub leaps: u64,
+    pub floors_set: u64,
+    pub patches_closed: u64,
+    pub one_revoked: u64,
+    /// Keys pressed into others' speech.
+    pub crowd: u64,
+    pub gateways_gone: u64,
+    pub gateways_back: u64,
+    pub gateways_changed: u64,
 }
 
 impl World {
@@ -120,6 +131,7 @@ impl World {
         let far_apart = geography.shards > 1 && entropy.percent(20);
         let mut world = Self::of(geography, seed, entropy, clean, fault);
         ingredients.season_field(&mut world.field);
+        world.habits = Habits::of(seed);
         if far_apart {
             world.ring_path = Some(Quality { delay_ms: 30, ..Quality::CLEAN });
             world.happened.shards_far_apart = 1;
@@ -146,6 +158,7 @@ impl World {
             now,
             entropy,
             geography,
+            habits: Habits::none(),
             field,
             network: Network::new(),
             rings: Network::new(),
@@ -322,10 +335,8 @@ impl World {
         if flushed.packets.len() > most {
             self.findings.broken(Law::Bounded, now, || format!("{id:?} queues more than its limit"));
         }
-        // A burst begins in the books before its first packet is judged; everything else is told after the packets.
         self.saboteur.reports(&mut flushed.reports);
-        let (first, then): (Vec<Report>, Vec<Report>) =
-            flushed.reports.into_iter().partition(|report| matches!(report, Report::BurstStarted { .. }));
+        let (first, then) = told_before_packets(flushed.reports);
         first.into_iter().for_each(|report| self.report(report));
         self.saboteur.packets(&mut flushed.packets, &self.field, &self.target.reach(), now);
         if !flushed.packets.is_empty() {
@@ -467,6 +478,21 @@ impl World {
             self.check_replay();
         }
     }
+}
+
+/// A burst begins in the books before its first packet is judged, and ends before it begins once more; everything else is
+/// told after the packets.
+fn told_before_packets(reports: Vec<Report>) -> (Vec<Report>, Vec<Report>) {
+    let begins = |told: &Report, of: (BurstId, PatchId)| matches!(told, Report::BurstStarted { burst, patch, .. } if (*burst, *patch) == of);
+    let before = |(at, told): (usize, &Report)| match told {
+        Report::BurstStarted { .. } => true,
+        Report::BurstEnded { burst, patch, .. } => reports[at..].iter().any(|told| begins(told, (*burst, *patch))),
+        _ => false,
+    };
+    let before: Vec<bool> = reports.iter().enumerate().map(before).collect();
+    let (first, then): (Vec<_>, Vec<_>) = reports.into_iter().zip(before).partition(|(_, before)| *before);
+    let told = |reports: Vec<(Report, bool)>| reports.into_iter().map(|(report, _)| report).collect();
+    (told(first), told(then))
 }
 
 /// More tones in a row than fit into this end in the middle (20 ms each).
