@@ -141,7 +141,7 @@ fn no_bytes_break_the_trunk_reader() {
         TrunkMessage::Queued { position: 2 },
         TrunkMessage::Denied { cause: Denial::Busy },
         TrunkMessage::Revoked { cause: BurstEnd::PreEmpted },
-        TrunkMessage::Released { cause: BurstEnd::Released },
+        TrunkMessage::Released { cause: BurstEnd::Released, tail_ms: 120 },
     ];
     let frames = messages.map(|message| {
         let (patch, burst, node, port) = (PatchId(1), BurstId(2), NodeId(3), PortId(4));

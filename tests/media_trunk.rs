@@ -256,6 +256,22 @@ fn who_is_too_soft_for_an_open_floor_is_missed_by_name_on_every_shard() {
 }
 
 #[test]
+fn a_dropped_squelch_tail_is_missed_by_name_once_on_every_shard() {
+    let mut ports = [on(1, 1), on(0, 2), on(1, 3), on(2, 4)];
+    ports[0].receive.tail_ms = 100;
+    let mut bench = spread(3, &ports, policy());
+    let far = PatchSpec { home: ShardId(2), ..patch(2) };
+    bench.order(std::iter::once(Order::OpenPatch(far)).chain(ports.iter().map(|port| Order::Join(leg(2, port)))));
+    bench.talk_for(1, 20, numbered);
+    bench.pass_ms(1_000);
+    for port in [2, 3, 4] {
+        let told = bench.outcome_of(port).expect("it heard");
+        let expected = (300, 100, Some(MissCause::SquelchTail));
+        assert_eq!((told.heard_ms, told.missed_ms, told.missed), expected, "listener {port}");
+    }
+}
+
+#[test]
 fn an_emergency_of_another_shard_outranks_here() {
     let ports = [on(0, 1), on(1, 2), PortSpec { home: ShardId(0), ..media::radio(3, Codec::Pcmu) }];
     let mut bench = spread(2, &ports, policy());

@@ -20,6 +20,7 @@ use super::copies::COPY_KEPT_MS;
 use super::delay::{DelayLine, Delayed};
 use super::discard::Discard;
 use super::fan_out::Spoken;
+use super::hearing::Stage;
 use super::keying::{Cue, FarFloor, KeyChange, TransmitChange};
 use super::level;
 use super::outbox::Outbox;
@@ -345,19 +346,29 @@ impl Shard {
         }
     }
 
-    /// Declared squelch tail is no speech, but what is dropped is counted at everybody who would have heard it.
     fn drop_tail(&mut self, port: PortSlot) {
         let open = &mut self.ports[port];
-        let packet_ms = u32::from(open.format_in.packet_ms);
-        let dropped = open.delay.as_mut().map_or(0, super::delay::DelayLine::clear) as u32;
-        let Some(burst) = open.burst.filter(|_| dropped > 0) else { return };
+        let packet_ms = u16::from(open.format_in.packet_ms);
+        let dropped = open.delay.as_mut().map_or(0, super::delay::DelayLine::clear) as u16;
+        let Some(burst) = open.burst else { return };
         for _ in 0..dropped {
             self.counters.discard(Discard::SquelchTail);
         }
+        self.miss_tail(burst, dropped * packet_ms);
+    }
+
+    /// Declared squelch tail is no speech, but what is dropped is counted at everybody who would have heard it: once,
+    /// through however many patches its end is told.
+    pub(super) fn miss_tail(&mut self, burst: BurstSlot, tail_ms: u16) {
+        if tail_ms == 0 || self.bursts[burst].tail_ms > 0 {
+            return;
+        }
+        self.bursts[burst].tail_ms = tail_ms;
         for at in 0..self.bursts[burst].lists.ears.len() {
-            let ear = self.bursts[burst].lists.ears[at];
-            if let Some(ear) = self.ports.get_mut(ear).and_then(|ear| ear.hearing.ear_mut(burst)) {
-                ear.miss(dropped * packet_ms, MissCause::SquelchTail);
+            let port = self.bursts[burst].lists.ears[at];
+            let ear = self.ports.get_mut(port).and_then(|port| port.hearing.ear_mut(burst));
+            if let Some(ear) = ear.filter(|ear| ear.stage == Stage::Live) {
+                ear.miss(u32::from(tail_ms), MissCause::SquelchTail);
             }
         }
     }

@@ -48,6 +48,8 @@ pub struct Burst {
     /// The newest packet when an ear's outcome was last told while it went on: whoever hears it from then on has heard
     /// what came before, or may not.
     pub told: Option<u64>,
+    /// Declared squelch tail that was dropped at its end (ms).
+    pub tail_ms: u16,
     /// Learns its talker's level, if its port asked for that.
     pub leveller: Option<Leveller>,
     /// Whether what was learnt before is applied; decided when it began.

@@ -162,7 +162,7 @@ impl<H: FnMut(&mut dyn FnMut())> Run<H> {
         };
         let message = match which >> 2 & 7 {
             0 => TrunkMessage::Request { talker: Alias::default() },
-            1 => TrunkMessage::Released { cause: BurstEnd::Released },
+            1 => TrunkMessage::Released { cause: BurstEnd::Released, tail_ms: u16::from(two) },
             2 => TrunkMessage::Granted,
             3 => TrunkMessage::Revoked { cause: BurstEnd::TimedOut },
             _ => TrunkMessage::Speech(speech),

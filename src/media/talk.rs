@@ -56,6 +56,7 @@ impl Shard {
             level: Level::SILENCE,
             newest: None,
             told: None,
+            tail_ms: 0,
             leveller: None,
             levelled: false,
             playout: None,
@@ -227,7 +228,8 @@ impl Shard {
     ) {
         let Some(there) = self.patches.get_mut(patch) else { return };
         let Some(floor) = &mut there.floor else {
-            self.tell_home(burst, patch, TrunkMessage::Released { cause }, now, out);
+            let tail_ms = self.bursts[burst].tail_ms;
+            self.tell_home(burst, patch, TrunkMessage::Released { cause, tail_ms }, now, out);
             self.lost(burst, patch, cause, None, now, out);
             return;
         };
@@ -326,7 +328,8 @@ impl Shard {
             self.report(report, out);
         }
         if is_home && was.is_heard() {
-            self.tell_listeners(burst, patch, TrunkMessage::Released { cause }, now, out);
+            let tail_ms = self.bursts[burst].tail_ms;
+            self.tell_listeners(burst, patch, TrunkMessage::Released { cause, tail_ms }, now, out);
             if !matches!(cause, BurstEnd::Released | BurstEnd::Silence) {
                 self.tell_origin(burst, patch, TrunkMessage::Revoked { cause }, now, out);
             }

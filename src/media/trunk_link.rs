@@ -68,8 +68,9 @@ impl Shard {
                 }
                 self.take_speech(patch, frame, &speech, now, out)
             }
-            TrunkMessage::Released { cause } => {
+            TrunkMessage::Released { cause, tail_ms } => {
                 let burst = self.known(frame.burst, patch).ok_or(Discard::AfterEnd)?;
+                self.miss_tail(burst, tail_ms);
                 self.release(burst, patch, cause, now, out);
                 // Past its talk limit an emergency goes on; everything else is over.
                 if cause != BurstEnd::TimedOut {
@@ -123,8 +124,11 @@ impl Shard {
                 self.denied(burst, patch, cause, now, out);
                 Ok(())
             }
-            TrunkMessage::Revoked { cause } | TrunkMessage::Released { cause } => {
+            TrunkMessage::Revoked { cause } | TrunkMessage::Released { cause, .. } => {
                 let burst = known.ok_or(Discard::AfterEnd)?;
+                if let TrunkMessage::Released { tail_ms, .. } = frame.message {
+                    self.miss_tail(burst, tail_ms);
+                }
                 self.lost(burst, patch, cause, None, now, out);
                 let open = &mut self.bursts[burst];
                 if matches!(open.source, Source::Trunk(_)) && open.is_silent() {

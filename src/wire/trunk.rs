@@ -24,6 +24,7 @@
 //!  revoked, released
 //!           68 cause: 1 released, 2 silence, 3 timed out, 4 pre-empted, 5 revoked, 6 leg left, 7 patch closed,
 //!           8 port closed, 9 inhibited, 10 restart
+//!           released: 69-70 squelch tail that was dropped (ms)
 //! ```
 
 use super::rtp_extension::AudioLevel;
@@ -96,6 +97,8 @@ pub enum TrunkMessage<'a> {
     Released {
         /// Why.
         cause: BurstEnd,
+        /// So much at its end was declared squelch tail, and is heard by nobody (ms).
+        tail_ms: u16,
     },
 }
 
@@ -188,7 +191,11 @@ impl<'a> TrunkFrame<'a> {
             TrunkMessage::Queued { position: 0 } => return Err(WriteFault::OutOfRange),
             TrunkMessage::Queued { position } => pen.put(&[*position])?,
             TrunkMessage::Denied { cause } => pen.put(&[denial_code(*cause)])?,
-            TrunkMessage::Revoked { cause } | TrunkMessage::Released { cause } => pen.put(&[end_code(*cause)])?,
+            TrunkMessage::Revoked { cause } => pen.put(&[end_code(*cause)])?,
+            TrunkMessage::Released { cause, tail_ms } => {
+                pen.put(&[end_code(*cause)])?;
+                pen.put(&tail_ms.to_be_bytes())?;
+            }
         }
         Ok(pen.used)
     }
@@ -254,7 +261,10 @@ fn read_message<'a>(kind: u8, flags: u8, cursor: &mut Cursor<'a>) -> Result<Trun
         },
         DENIED => TrunkMessage::Denied { cause: read_code(denial_of, cursor)? },
         REVOKED => TrunkMessage::Revoked { cause: read_code(end_of, cursor)? },
-        RELEASED => TrunkMessage::Released { cause: read_code(end_of, cursor)? },
+        RELEASED => TrunkMessage::Released {
+            cause: read_code(end_of, cursor)?,
+            tail_ms: u16::from_be_bytes(cursor.array().ok_or(TrunkFault::Length)?),
+        },
         _ => return Err(TrunkFault::Field),
     })
 }
@@ -368,7 +378,7 @@ mod tests {
         ];
         messages.extend(Denial::ALL.map(|cause| TrunkMessage::Denied { cause }));
         messages.extend((1..=10).map(|code| TrunkMessage::Revoked { cause: end_of(code).unwrap() }));
-        messages.extend((1..=10).map(|code| TrunkMessage::Released { cause: end_of(code).unwrap() }));
+        messages.extend((1..=10).map(|code| TrunkMessage::Released { cause: end_of(code).unwrap(), tail_ms: 0x0102 }));
         for message in messages {
             let frame = frame(message);
             let mut written = bytes(&frame);
