@@ -78,6 +78,8 @@ struct Book {
     strangers: [u8; VOICES_MAX as usize],
     /// Packets since the source behind the stream has changed.
     since_rest: u8,
+    /// The loudest tone of the packet before.
+    loudest_before: f64,
 }
 
 impl Ears {
@@ -192,12 +194,14 @@ impl Ears {
         let rate_hz = stamp::rate_hz(device.format());
         let mut voices = Vec::new();
         let loud = |voice: Voice| stamp::loudness(voice, sound, rate_hz);
-        // A coder's smear is a part of whatever is loudest: where a stream changes its encoder, a tone overshoots.
+        // A coder's smear is a part of whatever is loudest, or was in the packet before, which runs on into this one: where
+        // a stream changes its encoder, a tone overshoots, and where a tone stops, its end is heard at others' pitches.
         let levelled = scene.field.devices.iter().any(|device| device.spec.level);
         let least = if levelled { LEVELLED * AMPLITUDE } else { AMPLITUDE };
-        let loudest = (0..VOICES_MAX).map(loud).fold(least, f64::max);
+        let in_this = (0..VOICES_MAX).map(loud).fold(0.0, f64::max);
         let sounds = sound.iter().any(|sample| sample.unsigned_abs() > 300);
         let book = self.books.entry(ear).or_default();
+        let loudest = std::mem::replace(&mut book.loudest_before, in_this).max(in_this).max(least);
         let begins = book.since_rest < ONSET;
         book.since_rest = book.since_rest.saturating_add(1);
         for speaker in scene.field.speakers.iter().filter(|speaker| speaker.over > 0) {
