@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::demo::speech::Speech;
-use crate::demo::track::Track;
+use crate::demo::track::{Track, write_wav};
 use crate::domain::audio::{Frame, MIX_FRAME};
 use crate::domain::time::FRAME;
 use crate::io::clock;
@@ -137,8 +137,8 @@ struct Dump {
     ending: &'static str,
     open: Option<(PathBuf, File)>,
     resampler: Resampler,
-    /// Of a sample whose other byte is not there yet.
-    odd: Vec<u8>,
+    /// Less than a frame, whose other bytes are not there yet.
+    rest: Vec<u8>,
     waiting: VecDeque<i16>,
 }
 
@@ -150,7 +150,7 @@ impl Dump {
             ending,
             open: None,
             resampler: Resampler::new(rates),
-            odd: Vec::new(),
+            rest: Vec::new(),
             waiting: VecDeque::new(),
         })
     }
@@ -160,10 +160,10 @@ impl Dump {
         self.follow();
         let (_, file) = self.open.as_mut()?;
         // What cannot be read now can be read at the next look.
-        let _ = file.read_to_end(&mut self.odd);
-        let whole = self.odd.len() / FRAME_BYTES * FRAME_BYTES;
+        let _ = file.read_to_end(&mut self.rest);
+        let whole = self.rest.len() / FRAME_BYTES * FRAME_BYTES;
         let samples: Vec<i16> =
-            self.odd.drain(..whole).as_slice().as_chunks().0.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
+            self.rest.drain(..whole).as_slice().as_chunks().0.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
         let mut at_16k = vec![0; self.resampler.rates().output_samples(samples.len())];
         self.resampler.run(&samples, &mut at_16k);
         self.waiting.extend(at_16k);
@@ -185,7 +185,7 @@ impl Dump {
         let opened = File::open(&newest).and_then(|mut file| file.seek(SeekFrom::Start(HEAD_BYTES)).map(|_| file));
         if let Ok(file) = opened {
             self.open = Some((newest, file));
-            self.odd.clear();
+            self.rest.clear();
             self.waiting.clear();
         }
     }
@@ -213,20 +213,11 @@ fn write_set_up(account: Account<'_>, says: &mut Speech, folder: &Path) -> Resul
 }
 
 fn write_speech(path: &Path, speech: &mut Speech) -> Result<(), String> {
-    let fault = |fault: hound::Error| format!("{}: {fault}", path.display());
     let frames = speech.say(SAYS_MS);
     let rates = Rates::from_mixer(RATE_HZ).ok_or("the mixer does not know the phone's rate")?;
     let mut samples = vec![0; rates.output_samples(frames.len() * MIX_FRAME)];
     Resampler::new(rates).run(frames.as_flattened(), &mut samples);
-    let format = hound::WavSpec {
-        channels: 1,
-        sample_rate: RATE_HZ,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut file = hound::WavWriter::create(path, format).map_err(fault)?;
-    samples.iter().try_for_each(|sample| file.write_sample(*sample)).map_err(fault)?;
-    file.finalize().map_err(fault)
+    write_wav(path, RATE_HZ, &samples)
 }
 
 /// It speaks G.711.

@@ -132,8 +132,8 @@ impl Track {
 
     /// Leaves `PARTY-said.wav`, `PARTY-heard.wav` and `PARTY-packets.csv` in a folder.
     pub fn write(&self, folder: &Path, party: &str) -> Result<(), String> {
-        write_wav(&folder.join(format!("{party}-said.wav")), &self.said)?;
-        write_wav(&folder.join(format!("{party}-heard.wav")), &self.heard)?;
+        write_wav(&folder.join(format!("{party}-said.wav")), MIX_RATE_HZ, &self.said)?;
+        write_wav(&folder.join(format!("{party}-heard.wav")), MIX_RATE_HZ, &self.heard)?;
         let mut text = String::from("arrived_ms,ssrc,sequence,payload_bytes,played\n");
         for packet in &self.arrivals {
             let ms = packet.at.since(self.origin).as_secs_f64() * 1e3;
@@ -145,10 +145,11 @@ impl Track {
     }
 }
 
-fn write_wav(path: &Path, samples: &[i16]) -> Result<(), String> {
+/// One channel of 16 bit samples as a file.
+pub fn write_wav(path: &Path, rate_hz: u32, samples: &[i16]) -> Result<(), String> {
     let format = hound::WavSpec {
         channels: 1,
-        sample_rate: MIX_RATE_HZ,
+        sample_rate: rate_hz,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
