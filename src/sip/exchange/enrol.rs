@@ -91,26 +91,16 @@ impl Exchange {
         acts: &mut Vec<Act>,
     ) {
         let Some(user) = self.caller(request, came, now, acts) else { return };
-        let reached = self.reach(&user, request);
-        if let Reached::Emergency(number) = &reached {
-            let reply = self.redirect(number, now);
-            return self.answer(request, came, &reply, None, now, acts);
-        }
-        let kind = request.value("content-type").unwrap_or("application/sdp");
-        let is_sdp = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/sdp"));
-        let refusal = match &reached {
-            Reached::Nobody | Reached::Emergency(_) => Some(Reply::of(404)),
-            Reached::Busy => Some(Reply::of(486)),
-            Reached::Place(_) if !is_sdp && !request.body.is_empty() => {
-                Some(Reply::of(415).with("Accept", "application/sdp"))
-            }
-            Reached::Place(_) if self.calls.len() >= CALLS_MAX => Some(Reply::of(503).with("Retry-After", "5")),
-            Reached::Place(_) => None,
+        let reached = match self.reach(&user, request) {
+            Reached::Place(phone) => self.may_begin(request).map(|()| phone),
+            Reached::Emergency(number) => Err(self.redirect(&number, now)),
+            Reached::Busy => Err(Reply::of(486)),
+            Reached::Nobody => Err(Reply::of(404)),
         };
-        if let Some(reply) = refusal {
-            return self.answer(request, came, &reply, None, now, acts);
-        }
-        let Reached::Place(phone) = reached else { return };
+        let phone = match reached {
+            Ok(phone) => phone,
+            Err(reply) => return self.answer(request, came, &reply, None, now, acts),
+        };
         let tag = self.names.tag();
         let Some(dialog) = Dialog::of(request, &tag, came.flow) else {
             return self.answer(request, came, &Reply::of(400), None, now, acts);
@@ -141,6 +131,19 @@ impl Exchange {
                 self.answer(request, came, &reply, Some(&tag), now, acts);
             }
         }
+    }
+
+    /// Whether a call that reaches somebody can be understood and has room.
+    fn may_begin(&self, request: &Message) -> Result<(), Reply> {
+        let kind = request.value("content-type").unwrap_or("application/sdp");
+        let is_sdp = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/sdp"));
+        if !is_sdp && !request.body.is_empty() {
+            return Err(Reply::of(415).with("Accept", "application/sdp"));
+        }
+        if self.calls.len() >= CALLS_MAX {
+            return Err(Reply::of(503).with("Retry-After", "5"));
+        }
+        Ok(())
     }
 }
 
