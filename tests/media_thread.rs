@@ -1,6 +1,5 @@
-//! A real media thread with real sockets: encrypted calls cross it sealed. Condemned while somebody talks: its sockets stay and lose nothing, and orders
-//! that were made for the old shard are not the new one's. A panic takes the same way; that none can be made from here is
-//! what `tests/fuzz_media.rs` promises.
+//! A real media thread with real sockets: encrypted calls cross it sealed. Its shard lost while somebody talks, condemned
+//! or by a panic: its sockets stay and lose nothing, and orders that were made for the old shard are not the new one's.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first fault")]
 
@@ -182,28 +181,41 @@ fn an_encrypted_call_is_opened_and_sealed_at_the_edge_and_nothing_of_it_crosses_
 }
 
 #[test]
-fn a_condemned_shard_leaves_its_sockets_to_the_next_and_its_orders_to_nobody() {
-    let mut stage = Stage::new();
-    stage.say();
-    assert_eq!(stage.hear(), 1);
+fn a_lost_shard_leaves_its_sockets_to_the_next_and_its_orders_to_nobody() {
+    for lose in [condemn, make_panic] {
+        let mut stage = Stage::new();
+        stage.say();
+        assert_eq!(stage.hear(), 1);
 
+        lose(&mut stage);
+        stage.wait_for(|report| matches!(report, FromShard::Rebuilt(ShardId(0))));
+        // Said while the shard knows nobody, and orders that were made for the one that is gone.
+        stage.say();
+        let legs: Vec<Order> = stage.table.legs.iter().cloned().map(Order::Join).collect();
+        stage.order(3, legs, Vec::new());
+        stage.say();
+
+        stage.order(4, vec![Order::Only(stage.table.clone())], Vec::new());
+        let told = stage.wait_for(|report| applied(report, 4));
+        let old = [2, 3].map(|version| told.iter().any(|report| applied(report, version)));
+        assert_eq!(old, [false, false], "the new shard obeyed the old one's orders");
+        stage.say();
+        assert_eq!([stage.hear(), stage.hear(), stage.hear()], [2, 3, 4], "what its sockets kept is not lost");
+        assert_eq!(stage.link.stats.rebuilt.load(Ordering::Relaxed), 1);
+
+        assert!(stage.link.send(ToShard::Stop).is_ok(), "the ring has room");
+        stage.link.join();
+    }
+}
+
+fn condemn(stage: &mut Stage) {
     stage.link.condemn();
-    stage.wait_for(|report| matches!(report, FromShard::Rebuilt(ShardId(0))));
-    // Said while the shard knows nobody, and orders that were made for the one that is gone.
-    stage.say();
-    let legs: Vec<Order> = stage.table.legs.iter().cloned().map(Order::Join).collect();
-    stage.order(2, legs, Vec::new());
-    stage.say();
+}
 
-    stage.order(3, vec![Order::Only(stage.table.clone())], Vec::new());
-    let told = stage.wait_for(|report| applied(report, 3));
-    assert!(!told.iter().any(|report| applied(report, 2)), "the new shard obeyed the old one's orders");
-    stage.say();
-    assert_eq!([stage.hear(), stage.hear(), stage.hear()], [2, 3, 4], "what its sockets kept is not lost");
-    assert_eq!(stage.link.stats.rebuilt.load(Ordering::Relaxed), 1);
-
-    assert!(stage.link.send(ToShard::Stop).is_ok(), "the ring has room");
-    stage.link.join();
+/// By an order that breaks what the core holds for certain: no daemon has that many shards.
+fn make_panic(stage: &mut Stage) {
+    let elsewhere = PortSpec { home: ShardId(u8::MAX), ..phone(3, Codec::Pcmu) };
+    stage.order(2, vec![Order::Join(leg(1, &elsewhere))], Vec::new());
 }
 
 /// For gateways without a port of their own.
