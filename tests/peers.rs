@@ -36,6 +36,8 @@ mod phone;
 mod plain;
 #[path = "peers/ports.rs"]
 mod ports;
+#[path = "peers/resumed.rs"]
+mod resumed;
 #[path = "peers/sites.rs"]
 mod sites;
 #[path = "peers/trunks.rs"]

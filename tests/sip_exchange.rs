@@ -5,6 +5,8 @@
 
 #[path = "sip_exchange/phone.rs"]
 mod phone;
+#[path = "sip_exchange/resume.rs"]
+mod resume;
 #[path = "sip_exchange/srtp.rs"]
 mod srtp;
 #[path = "sip_exchange/streams.rs"]

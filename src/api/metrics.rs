@@ -132,6 +132,7 @@ fn telephony(registry: &mut Registry, door: &Door) {
         ("answer_too_long", counters.too_long),
         ("calls", counters.calls_begun),
         ("calls_encrypted", counters.calls_encrypted),
+        ("calls_resumed", counters.calls_resumed),
     ] {
         datagrams.get_or_create(&vec![("what", what.to_owned())]).inc_by(value);
     }

@@ -77,10 +77,6 @@ impl Phone {
         self.type_in(&format!("/dial sip:{number}@{registrar}\n"))
     }
 
-    pub fn hang_up(&mut self) -> Result<(), String> {
-        self.type_in("/hangup\n")
-    }
-
     /// Presses a key of the dial pad.
     pub fn press(&mut self, key: char) -> Result<(), String> {
         self.type_in(&key.to_string())

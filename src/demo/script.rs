@@ -93,15 +93,10 @@ pub fn a_phone_joins(stage: &mut Stage) -> Result<(), Ended> {
     }
     stage.step(format!("The fire chief's softphone (baresip) registers the same way and calls {NUMBER}."));
     wait_for_phone(stage, Life::Registered)?;
-    call(stage)
-}
-
-fn call(stage: &mut Stage) -> Result<(), Ended> {
     if let Some(phone) = &mut stage.phone {
         phone.dial(NUMBER)?;
-        wait_for_phone(stage, Life::InCall)?;
     }
-    Ok(())
+    wait_for_phone(stage, Life::InCall)
 }
 
 fn wait_for_phone(stage: &mut Stage, life: Life) -> Result<(), Ended> {
@@ -125,13 +120,15 @@ impl<'a> Script<'a> {
         let (cases, times, answers) = (Vec::new(), Vec::new(), Vec::new());
         let mut script = Self { stage, incident, phase: String::new(), cases, times, answers };
         script.each_speaks()?;
-        script.the_phone_talks()?;
+        script
+            .the_phone_talks("a phone talks", "The fire chief presses * on the phone, speaks, and lets go with #.")?;
         script.two_overlap()?;
         script.one_cuts_itself_out()?;
         script.it_comes_back()?;
         script.emergency()?;
         script.killed_in_mid_burst()?;
-        script.the_phone_calls_again()?;
+        let went_on = "The fire chief's call went on over the restart by itself: * again, and # again.";
+        script.the_phone_talks("the phone after the restart", went_on)?;
         let Self { stage, cases, times, answers, .. } = script;
         let verdict = Verdict::of(cases, times, answers, &stage.recordings());
         stage.write_recordings()?;
@@ -152,11 +149,11 @@ impl<'a> Script<'a> {
     }
 
     /// It speaks all the time; it is heard from its star to its hash.
-    fn the_phone_talks(&mut self) -> Result<(), Ended> {
+    fn the_phone_talks(&mut self, phase: &str, step: &str) -> Result<(), Ended> {
         let Some(phone) = &mut self.stage.phone else { return Ok(()) };
-        self.phase = "a phone talks".to_owned();
+        self.phase = phase.to_owned();
         phone.press('*')?;
-        self.stage.step("The fire chief presses * on the phone, speaks, and lets go with #.");
+        self.stage.step(step);
         self.wait(KEYED_MS)?;
         let said = self.hear_phone(1_300)?;
         self.wait(200)?;
@@ -166,9 +163,10 @@ impl<'a> Script<'a> {
         }
         self.wait(KEYED_MS)?;
         let said = self.hear_phone(900)?;
-        self.phase = "the phone after its #".to_owned();
+        self.phase = format!("{phase}, after its #");
         self.expect_others(FireChief, &said, Expected::NotHeard);
-        Ok(())
+        // Until all of it would have been heard.
+        self.wait(900)
     }
 
     /// So much of what the phone says from now on.
@@ -176,19 +174,6 @@ impl<'a> Script<'a> {
         let from = clock::mono();
         self.wait(ms as u64)?;
         Ok(Utterance { from, samples: ms * PER_MS })
-    }
-
-    /// A call ends with the daemon.
-    fn the_phone_calls_again(&mut self) -> Result<(), Ended> {
-        let Some(phone) = &mut self.stage.phone else { return Ok(()) };
-        self.phase = "the phone calls again".to_owned();
-        phone.hang_up()?;
-        self.stage.step("The fire chief's call ended with the daemon: the phone calls again, and Police speaks.");
-        call(self.stage)?;
-        let said = self.say(PoliceRadio, 1_300)?;
-        self.wait(900)?;
-        self.expect_others(PoliceRadio, &said, Expected::Heard);
-        Ok(())
     }
 
     /// Both key before either is heard, as happens on the air: a half-duplex radio that already transmits one voice
@@ -293,18 +278,16 @@ impl<'a> Script<'a> {
         self.stage.daemon.start_again()?;
         self.wait(3_300 + 900)?;
         self.stage.daemon.wait_until_ready()?;
+        self.expect_others(FireRadio, &part(&said, 0, BEFORE_KILL_MS), Expected::Heard);
+        self.phase = "after the restart".to_owned();
+        self.expect_others(FireRadio, &part(&said, 5_000 - AFTER_KILL_MS, AFTER_KILL_MS), Expected::Heard);
+        // A phone keeps its packets to itself: its recording alone says when it hears.
         for listener in [PoliceRadio, PoliceDesk, EmsRadio] {
-            let before = part(&said, 0, BEFORE_KILL_MS);
-            self.expect(FireRadio, &before, listener, Expected::Heard);
-            let after = part(&said, 5_000 - AFTER_KILL_MS, AFTER_KILL_MS);
-            self.phase = "after the restart".to_owned();
-            self.expect(FireRadio, &after, listener, Expected::Heard);
             // What was on its way when the daemon died is no sign of its return.
             let took = self.stage.first_speech_after(listener, dead_at.plus_ms(ON_THE_WAY_MS));
             let took_ms = took.map(|at| at.ms_since(dead_at));
             let what = "speech again after SIGKILL";
             self.times.push(Timed::new(&self.phase, listener.name(), what, took_ms, RESTART_MOST_MS));
-            self.phase = "killed in mid-burst".to_owned();
         }
         let times: Vec<String> =
             self.times.iter().filter_map(|time| Some(format!("{} {} ms", time.listener, time.took_ms?))).collect();

@@ -5,11 +5,13 @@
 //! control notice no more than that. Owned by the daemon through [`Telephony`].
 
 mod connection;
+mod ledger;
 mod streams;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,15 +32,16 @@ use crate::io::gateway_socket::{GatewaySockets, above};
 use crate::io::{secret, tls};
 use crate::sip::call::CallNumber;
 use crate::sip::digest::{Algorithm, DigestSecret};
-use crate::sip::exchange::{Act, Counters, Exchange, Place, Setting};
+use crate::sip::exchange::{Act, CallRecord, Counters, Exchange, Place, Setting};
 use crate::sip::flow::Flow;
 use crate::sip::gate::MESSAGE_BYTES_MAX;
-use crate::sip::offer::{LocalMedia, Protection};
+use crate::sip::offer::LocalMedia;
 use crate::sip::stream::StreamEnd;
 use crate::sip::transaction::Datagram;
 use crate::sip::trunk::{Account, TrunkSetting};
 use crate::wire::srtp::Shield;
 use connection::Said;
+use ledger::{Found, Ledger};
 use streams::{Event, Listener, Streams};
 
 /// The sockets of `[sip]`, not yet listened to.
@@ -124,9 +127,23 @@ pub fn serve(
     let ports = Ports { address: settings.media_address, range: settings.media_ports, open: BTreeMap::new() };
     let lines = sip.lines.iter().map(|line| (line.phone.clone(), line.trunks().cloned().collect())).collect();
     let exchange = Exchange::new(setting.clone());
-    let task =
-        Task { exchange, setting, socket, streams, ports, link, counted, lines, dials, beats: 0, lost: Vec::new() };
-    Ok(Telephony { stop, task: tokio::spawn(task.run(stopping)), counters })
+    let (ledger, found) = open_ledger(&settings.data_dir);
+    let lost = Vec::new();
+    let task = Task { exchange, setting, socket, streams, ports, ledger, link, counted, lines, dials, beats: 0, lost };
+    Ok(Telephony { stop, task: tokio::spawn(task.run(found, stopping)), counters })
+}
+
+/// Where calls outlive the process. Their key does not outlive a stop where systemd gives a folder for that.
+fn open_ledger(data_dir: &Path) -> (Option<Ledger>, Found) {
+    let folder = data_dir.join("calls");
+    let runtime = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
+    match Ledger::open(&folder, runtime.as_ref().unwrap_or(&folder)) {
+        Ok((ledger, found)) => (Some(ledger), found),
+        Err(fault) => {
+            tracing::error!(%fault, folder = %folder.display(), "calls cannot be kept: a restart ends them");
+            (None, Found::default())
+        }
+    }
 }
 
 fn setting(sip: &Sip, here: SocketAddr) -> Result<Setting, String> {
@@ -218,6 +235,19 @@ struct Ports {
 }
 
 impl Ports {
+    /// Those that a call had before the start.
+    fn open_again(&mut self, call: CallNumber, media: LocalMedia) -> bool {
+        let opened = GatewaySockets::open(media.rtp, self.range, call.into());
+        match opened {
+            Ok(sockets) => drop(self.open.insert(call, sockets)),
+            Err(fault) => {
+                tracing::warn!(at = %media.rtp, %fault, "a call cannot go on");
+                return false;
+            }
+        }
+        true
+    }
+
     fn open(&mut self, call: CallNumber) -> Option<LocalMedia> {
         let opened = GatewaySockets::open(SocketAddr::new(self.address, 0), self.range, call.into());
         match opened.and_then(|sockets| Ok((sockets.local()?, sockets))) {
@@ -239,6 +269,7 @@ struct Task {
     socket: UdpSocket,
     streams: Streams,
     ports: Ports,
+    ledger: Option<Ledger>,
     link: ControlLink,
     counted: watch::Sender<Counters>,
     /// Through which trunks a line dials.
@@ -250,7 +281,8 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, mut stopping: watch::Receiver<bool>) {
+    async fn run(mut self, found: Found, mut stopping: watch::Receiver<bool>) {
+        self.resume(found).await;
         let mut room = vec![0; MESSAGE_BYTES_MAX + 1];
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -295,15 +327,26 @@ impl Task {
         if catch_unwind(AssertUnwindSafe(|| work(exchange, ports, &mut acts))).is_err() {
             let in_call: Vec<GatewayId> = self.exchange.in_call().cloned().collect();
             tracing::error!(calls = in_call.len(), "telephony has failed and begins anew; its calls are lost");
+            let numbers: Vec<CallNumber> = self.exchange.call_numbers().collect();
+            numbers.into_iter().for_each(|call| self.keep(call, None));
             self.exchange = Exchange::new(self.setting.clone());
             self.ports.open.clear();
             acts = in_call.into_iter().map(|phone| Act::tell(phone, PhoneSign::Ended)).collect();
+        }
+        for (call, record) in self.exchange.unkept() {
+            self.keep(call, record);
         }
         for act in acts {
             match act {
                 Act::Send(datagram) => self.send(datagram),
                 Act::Tell { phone, sign, begins, protection } => {
-                    self.tell(phone, sign, begins, protection.as_ref()).await;
+                    let shield = protection.map(|keys| Shield::new(&keys.send, &keys.receive));
+                    self.tell(phone, sign, begins, shield).await;
+                }
+                Act::Resume { phone, call, media, protection, roll_overs_most } => {
+                    tracing::info!(%phone, "a call goes on over the restart");
+                    let shield = protection.map(|keys| Shield::resumed(&keys.send, &keys.receive, roll_overs_most));
+                    self.tell(phone, PhoneSign::Media(media), Some(call), shield).await;
                 }
                 Act::Trunk { trunk, is_up } => {
                     tracing::info!(%trunk, is_up, "trunk");
@@ -312,6 +355,12 @@ impl Task {
                 }
                 Act::Close(call) => drop(self.ports.open.remove(&call)),
             }
+        }
+    }
+
+    fn keep(&self, call: CallNumber, record: Option<CallRecord>) {
+        if let Some(ledger) = &self.ledger {
+            ledger.keep(call, record);
         }
     }
 
@@ -365,13 +414,7 @@ impl Task {
         }
     }
 
-    async fn tell(
-        &mut self,
-        phone: GatewayId,
-        sign: PhoneSign,
-        begins: Option<CallNumber>,
-        protection: Option<&Protection>,
-    ) {
+    async fn tell(&mut self, phone: GatewayId, sign: PhoneSign, begins: Option<CallNumber>, shield: Option<Shield>) {
         let mut sockets = begins.and_then(|call| self.ports.open.remove(&call));
         if let (Some(sockets), PhoneSign::Media(media)) = (&mut sockets, &sign)
             && let PeerRule::Static(peer) = media.peer
@@ -380,7 +423,7 @@ impl Task {
             tracing::warn!(%phone, %fault, "a phone's peer cannot be connected to; it is sent to without");
         }
         tracing::debug!(%phone, sign = named(&sign), "phone");
-        let shield = protection.map(|keys| Box::new(Shield::new(&keys.send, &keys.receive)));
+        let shield = shield.map(Box::new);
         // Control is gone only when the process ends.
         let _ = self.link.phones.send(PhoneSaid { phone, sign, sockets, shield }).await;
     }
@@ -409,6 +452,23 @@ impl Task {
         .await;
     }
 
+    /// Calls of before the start. Whoever was without us for long has hung up, and somebody else may be where it was.
+    async fn resume(&mut self, Found { calls, silent_ms }: Found) {
+        let in_time = silent_ms.is_some_and(|ms| ms <= RESUME_MAX_MS);
+        if !calls.is_empty() {
+            tracing::info!(calls = calls.len(), silent_ms, in_time, "calls of before the start");
+        }
+        let seen = Arc::clone(&self.link.seen.borrow());
+        for (call, record) in calls {
+            let may = |phone: &GatewayId| in_time && is_wanted(&seen.state, phone);
+            self.act(|exchange, ports, acts| {
+                let mut open = |call, media| ports.open_again(call, media);
+                exchange.resume((call, &record), &may, &mut open, clock::mono(), acts);
+            })
+            .await;
+        }
+    }
+
     async fn end(mut self) {
         self.act(|exchange, _, acts| exchange.hang_up(None, clock::mono(), acts)).await;
         self.streams.close().await;
@@ -433,6 +493,8 @@ fn named(sign: &PhoneSign) -> &'static str {
     }
 }
 
+/// A phone that is asked whether its call goes on waits half a minute for an answer; so do we (ms).
+const RESUME_MAX_MS: u64 = 60_000;
 /// How often the exchange looks at the time.
 const BEAT: Duration = Duration::from_millis(100);
 /// Connections that nobody needs are looked for about once a second.

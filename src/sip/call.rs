@@ -12,6 +12,8 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::dialog::{Dialog, INTERVAL_MIN_S, Session};
 use super::flow::Flow;
 use super::message::Message;
@@ -26,22 +28,28 @@ use crate::domain::time::MonoTime;
 /// Our own number for a call.
 pub type CallNumber = u64;
 
-/// A call that is up.
-#[derive(Debug)]
+/// A call that is up. What is kept of it over a restart holds its keys, so it is sealed.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Call {
     pub phone: GatewayId,
     pub number: CallNumber,
     pub dialog: Dialog,
     media: Negotiation,
+    since: MonoTime,
     /// The INVITE whose 2xx waits for its ACK.
+    #[serde(skip)]
     pub invite: Option<(ServerKey, u32)>,
     /// That ACK must bring an answer.
+    #[serde(skip)]
     is_late: bool,
     session: Option<Session>,
+    #[serde(skip)]
     heard: MonoTime,
     /// Since when nothing of ours reaches it: the connection is gone that it came over.
+    #[serde(skip)]
     adrift: Option<MonoTime>,
     /// What was asked, and when.
+    #[serde(skip)]
     asked: Option<(ClientId, Asked, MonoTime)>,
 }
 
@@ -103,18 +111,22 @@ pub enum CallEnd {
     Expired,
     /// The daemon stops, or the phone was taken out of the configuration.
     Stopped,
+    /// The daemon has started anew and could not go on with it.
+    Restarted,
 }
 
 impl CallEnd {
     /// Every variant: one counter each.
-    pub const ALL: [Self; 6] =
-        [Self::HungUp, Self::Replaced, Self::Unacknowledged, Self::Gone, Self::Expired, Self::Stopped];
+    pub const ALL: [Self; 7] =
+        [Self::HungUp, Self::Replaced, Self::Unacknowledged, Self::Gone, Self::Expired, Self::Stopped, Self::Restarted];
 
     /// Whether the far side must be told.
     pub fn needs_bye(self) -> bool {
         match self {
             CallEnd::HungUp | CallEnd::Gone => false,
-            CallEnd::Replaced | CallEnd::Unacknowledged | CallEnd::Expired | CallEnd::Stopped => true,
+            CallEnd::Replaced | CallEnd::Unacknowledged | CallEnd::Expired | CallEnd::Stopped | CallEnd::Restarted => {
+                true
+            }
         }
     }
 }
@@ -136,6 +148,7 @@ impl Call {
             number,
             dialog,
             media: Negotiation::new(session_id, local),
+            since: now,
             invite: Some((key, cseq)),
             is_late: false,
             session,
@@ -160,6 +173,7 @@ impl Call {
             number,
             dialog,
             media,
+            since: now,
             invite: None,
             is_late: false,
             session,
@@ -167,6 +181,27 @@ impl Call {
             adrift: None,
             asked: None,
         }
+    }
+
+    /// After a restart. Its far side is asked at once whether it still knows the call; over a connection, which is gone,
+    /// it has to come back by itself.
+    pub fn resumed(&mut self, now: MonoTime) {
+        self.dialog.resumed();
+        self.session.iter_mut().for_each(|session| session.resumed(now));
+        self.heard = MonoTime::from_millis(now.as_millis().saturating_sub(PING_MS));
+        if self.dialog.flow.transport.is_reliable() {
+            self.lost(now);
+        }
+    }
+
+    /// How long it has been up (ms).
+    pub fn age_ms(&self, now: MonoTime) -> u64 {
+        now.ms_since(self.since)
+    }
+
+    /// Where our end of its media is.
+    pub fn local_media(&self) -> LocalMedia {
+        self.media.local()
     }
 
     /// Its media and under which keys, if it is agreed on.

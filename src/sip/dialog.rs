@@ -1,13 +1,15 @@
 //! A dialog (RFC 3261 section 12): whose request belongs to it, and how ours are addressed.
 //! Session timers (RFC 4028) beside it. Not the call: what its media is and who ends it, [`super::call`] says.
 
+use serde::{Deserialize, Serialize};
+
 use super::flow::Flow;
 use super::gate::is_request_uri;
 use super::message::{Message, Writer, parameter, uri_of};
 use crate::domain::time::MonoTime;
 
 /// What both ends must know to speak of the same call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Dialog {
     pub call_id: String,
     pub local_tag: String,
@@ -91,6 +93,11 @@ impl Dialog {
         true
     }
 
+    /// After a restart: what was asked since this was kept has used up numbers, one in half a minute.
+    pub fn resumed(&mut self) {
+        self.local_cseq = self.local_cseq.saturating_add(CSEQS_SKIPPED);
+    }
+
     /// A request of ours, numbered and routed (section 12.2.1.1).
     pub fn request(&mut self, method: &str, branch: &str) -> Writer {
         self.local_cseq += 1;
@@ -120,6 +127,9 @@ impl Dialog {
     }
 }
 
+/// More than a call asks in three weeks; and RFC 3261 section 8.1.1.5 has room for 32,000 restarts.
+const CSEQS_SKIPPED: u32 = 1 << 16;
+
 /// Where the sender of a request wants ours, if it says so in a way that can be written into one.
 fn target_of(request: &Message) -> Option<String> {
     let uri = uri_of(request.list("contact").first()?);
@@ -132,7 +142,7 @@ fn parameter_of_uri<'a>(value: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// How long a session lasts unless somebody refreshes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     pub interval_s: u32,
     /// We must refresh; else the far side must.
@@ -187,6 +197,12 @@ impl Session {
             .line("Supported", "timer")
             .line("Session-Expires", &format!("{};refresher=uac", self.interval_s))
             .line("Min-SE", &INTERVAL_MIN_S.to_string())
+    }
+
+    /// After a restart: whoever must refresh it has all its time from now on, but we are due at once.
+    pub fn resumed(&mut self, now: MonoTime) {
+        let half_ms = if self.ours { u64::from(self.interval_s) * 500 } else { 0 };
+        self.refreshed = MonoTime::from_millis(now.as_millis().saturating_sub(half_ms));
     }
 
     /// Our refresh was accepted.

@@ -15,6 +15,7 @@ mod dial;
 mod enrol;
 mod lines;
 mod protect;
+mod resume;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use std::net::SocketAddr;
 use zeroize::Zeroizing;
 
 use super::call::{Asked, Call, CallEnd, CallNumber, Outcome, Reply};
+use super::dialog::Dialog;
 use super::digest::{Algorithm, Challenger, DigestSecret};
 use super::flow::Flow;
 use super::gate::{self, GateFault, Passage};
@@ -35,12 +37,14 @@ use super::stream::StreamEnd;
 use super::transaction::{Arrived, ClientId, Datagram, ServerKey, TimedOut, Transactions};
 use super::trunk::{TrunkSetting, Trunks};
 use crate::domain::audio::{Codec, Format};
-use crate::domain::call::PhoneSign;
+use crate::domain::call::{CallMedia, PhoneSign};
 use crate::domain::configuration::MediaSecurity;
 use crate::domain::id::{GatewayId, TrunkId};
 use crate::domain::port::ExtensionIds;
 use crate::domain::time::MonoTime;
 use dial::Dialling;
+
+pub use resume::{CallRecord, OpenAgain};
 
 /// A user's place at a talkgroup. A trunk's has the trunk's [name](Place::user_of_trunk) for a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +90,15 @@ pub enum Act {
     /// Something became of a phone; of a call that begins with media, `begins` names whose sockets to hand over. Media
     /// with `protection` is encrypted under it, and without is not.
     Tell { phone: GatewayId, sign: PhoneSign, begins: Option<CallNumber>, protection: Option<Protection> },
+    /// A call of before the start goes on, with the sockets that were opened for it. What comes under its keys may have
+    /// rolled over so often.
+    Resume {
+        phone: GatewayId,
+        call: CallNumber,
+        media: CallMedia,
+        protection: Option<Protection>,
+        roll_overs_most: u32,
+    },
     /// A trunk came up, or was lost.
     Trunk { trunk: TrunkId, is_up: bool },
     /// The sockets of this call are not needed any more, if they were not handed over.
@@ -120,6 +133,8 @@ pub struct Counters {
     pub calls_begun: u64,
     /// Of them, with keys for their media.
     pub calls_encrypted: u64,
+    /// Calls of before the start that went on.
+    pub calls_resumed: u64,
     /// Calls of ours that did not come about.
     pub calls_failed: BTreeMap<Failure, u64>,
     pub calls_ended: BTreeMap<CallEnd, u64>,
@@ -146,6 +161,8 @@ pub struct Exchange {
     /// Calls of ours that are not up, or are remembered so that their answers are.
     dialling: Vec<Dialling>,
     calls: BTreeMap<CallNumber, Call>,
+    /// Calls whose record is not as they are.
+    changed: BTreeSet<CallNumber>,
     /// By our tag.
     call_by_tag: BTreeMap<String, CallNumber>,
     /// Users of whom control was told that they can be called.
@@ -188,6 +205,7 @@ impl Exchange {
             transactions: Transactions::default(),
             dialling: Vec::new(),
             calls: BTreeMap::new(),
+            changed: BTreeSet::new(),
             call_by_tag: BTreeMap::new(),
             registered: BTreeSet::new(),
             names: Names::new(&key),
@@ -359,6 +377,7 @@ impl Exchange {
             return self.answer_stateless(request, came, &Reply::of(500), acts);
         }
         let before = call.invite.clone();
+        self.changed.insert(number);
         let tag = call.dialog.local_tag.clone();
         let (reply, outcome) = call.request(request, &came.key, (&rules, &secrets), now);
         // Whoever goes on has seen our answer, whatever became of its ACK.
@@ -371,6 +390,7 @@ impl Exchange {
     fn take_ack(&mut self, number: CallNumber, ack: &Message, now: MonoTime, acts: &mut Vec<Act>) {
         let Some(call) = self.calls.get_mut(&number) else { return };
         let begins = call.is_without_media().then_some(number);
+        self.changed.insert(number);
         let Some((key, outcome)) = call.acknowledge(ack, now) else { return };
         self.transactions.acknowledged(&key);
         self.carry_out(number, outcome, begins, now, acts);
@@ -399,6 +419,7 @@ impl Exchange {
     /// A call is over: its port is closed before anything is said about it.
     fn end(&mut self, number: CallNumber, why: CallEnd, now: MonoTime, acts: &mut Vec<Act>) {
         let Some(mut call) = self.calls.remove(&number) else { return };
+        self.changed.insert(number);
         self.call_by_tag.remove(&call.dialog.local_tag);
         *self.counters.calls_ended.entry(why).or_default() += 1;
         acts.push(Act::tell(call.phone.clone(), PhoneSign::Ended));
@@ -407,10 +428,14 @@ impl Exchange {
             self.transactions.acknowledged(&key);
         }
         if why.needs_bye() {
-            let (id, branch) = self.names.branch();
-            let bytes = call.dialog.request("BYE", &branch).bytes();
-            self.request(id, branch, Datagram { to: call.dialog.flow, bytes }, now, acts);
+            self.say_bye(&mut call.dialog, now, acts);
         }
+    }
+
+    fn say_bye(&mut self, dialog: &mut Dialog, now: MonoTime, acts: &mut Vec<Act>) {
+        let (id, branch) = self.names.branch();
+        let bytes = dialog.request("BYE", &branch).bytes();
+        self.request(id, branch, Datagram { to: dialog.flow, bytes }, now, acts);
     }
 
     fn ask(&mut self, number: CallNumber, what: Asked, now: MonoTime, acts: &mut Vec<Act>) {

@@ -3,8 +3,10 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// How a request came, and so how the phone behind a NAT is reached: RFC 3581's source, RFC 5626's flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Flow {
     /// Over what.
     pub transport: Transport,
@@ -15,7 +17,7 @@ pub struct Flow {
 }
 
 /// What carries SIP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Transport {
     /// Datagrams: a flow ends only by silence.
     Udp,

@@ -9,9 +9,10 @@ mod agree;
 use std::fmt;
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::sdes::{CryptoFault, CryptoLine};
+use super::sdes::{CryptoFault, CryptoLine, sealed_key};
 use super::sdp::{
     Audio, Description, Direction, EventPayload, Line, OurLine, Payload, Profile, SdpFault, Shape, description,
 };
@@ -39,7 +40,7 @@ pub struct MediaRules {
 pub const FORMATS_MAX: usize = 7;
 
 /// Where a call's media arrives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalMedia {
     /// RTP.
     pub rtp: SocketAddr,
@@ -48,7 +49,7 @@ pub struct LocalMedia {
 }
 
 /// What both ends said yes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgreedMedia {
     /// Where RTP goes; none while the peer has no address for it (an old way to say hold).
     pub peer: Option<SocketAddr>,
@@ -71,11 +72,13 @@ pub struct AgreedMedia {
 }
 
 /// The keys of a call's two directions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Protection {
     /// Of what we send.
+    #[serde(with = "sealed_key")]
     pub send: MasterKey,
     /// Of what the peer sends.
+    #[serde(with = "sealed_key")]
     pub receive: MasterKey,
 }
 
@@ -165,8 +168,8 @@ impl fmt::Display for MediaRefusal {
     }
 }
 
-/// One call's offers and answers.
-#[derive(Debug)]
+/// One call's offers and answers. What is kept of it over a restart is what stands: an offer that waits is forgotten.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Negotiation {
     session: u64,
     version: u64,
@@ -174,22 +177,25 @@ pub struct Negotiation {
     /// The call's media lines so far: none is ever taken away.
     lines: Vec<Place>,
     agreed: Option<Agreed>,
+    #[serde(skip)]
     turn: Turn,
     /// Our last description: an equal one keeps its version.
+    #[serde(skip)]
     said: SdpText,
 }
 
 /// One media line's place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Place {
     Audio,
     Refused(Shape),
 }
 
 /// Whose turn it is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Turn {
     /// Anybody's.
+    #[default]
     Free,
     /// The peer must answer this.
     Awaiting(Box<Offered>),
@@ -202,7 +208,7 @@ struct Offered {
 }
 
 /// What stands, and what of it a later offer must repeat.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Agreed {
     media: AgreedMedia,
     profile: Profile,
@@ -213,7 +219,7 @@ struct Agreed {
 }
 
 /// A description of ours, to be sent. It may hold keys: never shown, wiped when dropped.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SdpText(Zeroizing<String>);
 
 impl SdpText {
@@ -234,8 +240,13 @@ impl Negotiation {
     pub fn new(session: u64, local: LocalMedia) -> Self {
         // Some read it as a signed number.
         let session = session >> 1;
-        let said = SdpText(Zeroizing::new(String::new()));
-        Self { session, version: 0, local, lines: vec![Place::Audio], agreed: None, turn: Turn::Free, said }
+        let (turn, said) = (Turn::default(), SdpText::default());
+        Self { session, version: 0, local, lines: vec![Place::Audio], agreed: None, turn, said }
+    }
+
+    /// Where our end of the media is.
+    pub fn local(&self) -> LocalMedia {
+        self.local
     }
 
     /// What stands now.

@@ -8,6 +8,7 @@ use std::fmt;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine, encoded_len};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use zeroize::Zeroizing;
 
 use crate::wire::srtp::{MASTER_BYTES_MAX, MasterKey, RTP_INDEX_MAX, Suite};
@@ -103,6 +104,34 @@ impl CryptoLine {
             text.push_str(&self.lifetime_packets.to_string());
         }
         text
+    }
+}
+
+/// As it stands in a description: for records that are sealed, and for nothing else.
+impl Serialize for CryptoLine {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_value())
+    }
+}
+
+impl<'de> Deserialize<'de> for CryptoLine {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Zeroizing::new(String::deserialize(deserializer)?);
+        Self::parse(&value).map_err(de::Error::custom)
+    }
+}
+
+/// A key alone, in sealed records.
+pub(super) mod sealed_key {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(key: &MasterKey, serializer: S) -> Result<S::Ok, S::Error> {
+        let line = CryptoLine { tag: 1, key: key.clone(), lifetime_packets: LIFETIME_PACKETS_MAX };
+        ser::Serialize::serialize(&line, serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MasterKey, D::Error> {
+        Ok(CryptoLine::deserialize(deserializer)?.key)
     }
 }
 

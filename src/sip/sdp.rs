@@ -10,6 +10,8 @@ mod write;
 use std::fmt;
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::sdes::{CryptoFault, CryptoLine};
 use crate::domain::audio::{Codec, Format};
 use crate::domain::port::ExtensionIds;
@@ -33,7 +35,7 @@ pub enum Line {
 }
 
 /// What an answer repeats of a line it refuses: never a line break in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// `audio`, `video` and so on.
     pub media: String,
@@ -73,7 +75,7 @@ pub struct Audio {
 }
 
 /// `RTP/AVP` and its relatives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// SRTP: an S.
     pub secure: bool,
@@ -82,7 +84,7 @@ pub struct Profile {
 }
 
 /// A payload type of a codec we know, one channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
     /// 0 to 127, never what could be taken for RTCP.
     pub number: u8,
@@ -100,7 +102,7 @@ impl Payload {
 }
 
 /// A payload type of telephone events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventPayload {
     /// 0 to 127.
     pub number: u8,
@@ -109,7 +111,7 @@ pub struct EventPayload {
 }
 
 /// Who sends, seen from the one who wrote it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Direction {
     /// Both.
     SendRecv,

@@ -25,11 +25,11 @@ fn gateway(desk: &Desk, id: &str) -> GatewayView {
 }
 
 /// Waits until a phone is like this in the roster.
-fn wait_until(desk: &Desk, phone: &mut Phone, id: &str, what: &str, is_so: impl Fn(&GatewayView) -> bool) {
+pub fn wait_until(desk: &Desk, phone: &mut Phone, id: &str, what: &str, is_so: impl Fn(&GatewayView) -> bool) {
     phone.wait_for(what, |_| is_so(&gateway(desk, id)));
 }
 
-fn wait_until_heard(ear: &Ear, phone: &mut Phone, said: &Piece, mark: usize, what: &str) {
+pub fn wait_until_heard(ear: &Ear, phone: &mut Phone, said: &Piece, mark: usize, what: &str) {
     phone.wait_for(what, |_| ear.has_heard(&said.samples, mark));
 }
 
@@ -252,4 +252,4 @@ fn whoever_connects_is_answered_over_the_connection_and_whoever_wastes_it_loses_
 }
 
 /// What was on its way when something ended may still be heard (samples at 16 kHz).
-const MIXED: usize = 16 * 300;
+pub const MIXED: usize = 16 * 300;

@@ -8,8 +8,9 @@ use crosspatch::domain::call::{CallMedia, PhoneSign};
 use crosspatch::domain::configuration::MediaSecurity;
 use crosspatch::domain::id::GatewayId;
 use crosspatch::domain::time::MonoTime;
+use crosspatch::sip::call::CallNumber;
 use crosspatch::sip::digest::{Algorithm, DigestSecret, Respondent};
-use crosspatch::sip::exchange::{Act, Exchange, Place, Setting};
+use crosspatch::sip::exchange::{Act, CallRecord, Exchange, Place, Setting};
 use crosspatch::sip::flow::Flow;
 use crosspatch::sip::message::{Message, Start, parameter};
 use crosspatch::sip::offer::{LocalMedia, Protection};
@@ -34,6 +35,8 @@ pub struct Desk {
     pub handed_over: usize,
     /// What the last media is encrypted under, if it is.
     pub protection: Option<Protection>,
+    /// How often what comes under those keys may have rolled over.
+    pub roll_overs_most: u32,
 }
 
 /// An exchange with two users: 1001 at pd-1 (6001) and pd-2 (6002), 1002 at pd-1.
@@ -43,6 +46,9 @@ pub struct Rig {
     pub desk: Desk,
     /// What is given comes over this connection.
     pub over: Option<Flow>,
+    /// What the disk has.
+    pub kept: BTreeMap<CallNumber, CallRecord>,
+    pub setting: Setting,
 }
 
 impl Rig {
@@ -77,7 +83,7 @@ impl Rig {
             srtp,
         };
         let secret = |user: &str| (user.to_owned(), DigestSecret::new(user, "county", &format!("pw-{user}")));
-        let exchange = Exchange::new(Setting {
+        let setting = Setting {
             here: HERE,
             realm: "county".to_owned(),
             digests: digests.to_vec(),
@@ -95,8 +101,9 @@ impl Rig {
             trunks,
             emergency_numbers: vec!["911".to_owned(), "112".to_owned()],
             key: Zeroizing::new([7; 32]),
-        });
-        Self { exchange, now: MonoTime::from_millis(1_000), desk: Desk::default(), over: None }
+        };
+        let (exchange, now) = (Exchange::new(setting.clone()), MonoTime::from_millis(3_600_000));
+        Self { exchange, now, desk: Desk::default(), over: None, kept: BTreeMap::new(), setting }
     }
 
     /// A datagram comes in; what was sent because of it comes back.
@@ -111,6 +118,19 @@ impl Rig {
         match self.over {
             Some(flow) => self.exchange.hear(bytes, flow, self.now, &mut open, &mut acts),
             None => self.exchange.handle(bytes, source, self.now, &mut open, &mut acts),
+        }
+        self.note(acts)
+    }
+
+    /// The daemon was killed and starts again: what is on disk goes on if it may and its sockets are free.
+    pub fn restart(&mut self, may: bool, is_free: bool) -> Vec<Message> {
+        self.desk = Desk::default();
+        let key = Zeroizing::new([8; 32]);
+        self.exchange = Exchange::new(Setting { key, ..self.setting.clone() });
+        let mut acts = Vec::new();
+        for (number, record) in self.kept.clone() {
+            let mut open = |_, media: LocalMedia| is_free && media.rtp.port() == 40_000;
+            self.exchange.resume((number, &record), &|_| may, &mut open, self.now, &mut acts);
         }
         self.note(acts)
     }
@@ -145,8 +165,21 @@ impl Rig {
                     }
                     self.desk.told.push((phone.to_string(), sign));
                 }
+                Act::Resume { phone, call: _, media, protection, roll_overs_most } => {
+                    self.desk.handed_over += 1;
+                    self.desk.open += 1;
+                    self.desk.roll_overs_most = roll_overs_most;
+                    self.desk.protection = protection;
+                    self.desk.told.push((phone.to_string(), PhoneSign::Media(media)));
+                }
                 Act::Trunk { trunk, is_up } => self.desk.trunks.push((trunk.to_string(), is_up)),
                 Act::Close(_) => self.desk.open -= 1,
+            }
+        }
+        for (number, record) in self.exchange.unkept() {
+            match record {
+                Some(record) => drop(self.kept.insert(number, record)),
+                None => drop(self.kept.remove(&number)),
             }
         }
         sent

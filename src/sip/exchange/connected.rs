@@ -50,6 +50,7 @@ impl Exchange {
             let is_kept = flow.transport.is_secret() || !call.dialog.flow.transport.is_secret();
             if is_kept {
                 call.found(flow, now);
+                self.changed.insert(call.number);
             }
         }
     }

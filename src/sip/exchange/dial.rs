@@ -12,7 +12,6 @@ use crate::sip::flow::{Flow, Transport};
 use crate::sip::message::Message;
 use crate::sip::offer::LocalMedia;
 use crate::sip::outgoing::{Called, Failure, News, Outgoing, Step};
-use crate::sip::transaction::Datagram;
 
 /// A number on its way.
 #[derive(Debug)]
@@ -132,9 +131,7 @@ impl Exchange {
 
     fn follow(&mut self, at: usize, step: Step, now: MonoTime, acts: &mut Vec<Act>) {
         if let Some(mut dialog) = step.hang_up {
-            let (id, branch) = self.names.branch();
-            let bytes = dialog.request("BYE", &branch).bytes();
-            self.request(id, branch, Datagram { to: dialog.flow, bytes }, now, acts);
+            self.say_bye(&mut dialog, now, acts);
         }
         let dialling = &mut self.dialling[at];
         let (line, number) = (dialling.outgoing.phone.clone(), dialling.outgoing.number);
@@ -148,6 +145,7 @@ impl Exchange {
                 self.counters.calls_encrypted += u64::from(protection.is_some());
                 self.call_by_tag.insert(call.dialog.local_tag.clone(), number);
                 self.calls.insert(number, *call);
+                self.changed.insert(number);
                 acts.push(Act::Tell { phone: line, sign: PhoneSign::Media(media), begins: Some(number), protection });
             }
             News::Failed(why) => {

@@ -125,6 +125,7 @@ impl Exchange {
                 self.counters.calls_begun += 1;
                 self.call_by_tag.insert(tag.clone(), number);
                 self.calls.insert(number, call);
+                self.changed.insert(number);
                 // Heard before it is told that it is: what is said meanwhile is not lost.
                 let begins = matches!(outcome, Outcome::Media(..)).then_some(number);
                 self.carry_out(number, outcome, begins, now, acts);

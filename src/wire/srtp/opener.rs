@@ -3,7 +3,7 @@
 //! Not a jitter buffer and not a source check: who may send is decided before. Whoever holds the call owns it. Nothing
 //! is learnt from a packet before it proved authentic, and no call but the constructors allocates.
 
-use super::streams::{Progress, Stream, Streams};
+use super::streams::{Progress, Streams};
 use super::window::Window;
 use super::{MasterKey, RTP_INDEX_MAX, SessionKeys, SrtpFault};
 use crate::wire::rtp;
@@ -13,24 +13,23 @@ use crate::wire::rtp;
 pub struct Opener {
     keys: SessionKeys,
     streams: Streams,
+    /// How often a stream may have rolled over that was heard before a restart; until a first packet has opened.
+    searched: Option<u32>,
     discarded: [u64; SrtpFault::COUNT],
 }
 
 impl Opener {
     /// Has heard nothing yet.
     pub fn new(master: &MasterKey) -> Self {
-        Self { keys: SessionKeys::derive(master), streams: Streams::new(), discarded: [0; SrtpFault::COUNT] }
+        let (keys, streams) = (SessionKeys::derive(master), Streams::new());
+        Self { keys, streams, searched: None, discarded: [0; SrtpFault::COUNT] }
     }
 
-    /// After a restart: the same key, and what [`Opener::roll_overs`] had said. Which packets had been seen is
-    /// forgotten: what was recorded since the last roll-over could be played again.
-    pub fn resumed(master: &MasterKey, roll_overs: impl IntoIterator<Item = (u32, u32)>) -> Self {
-        let mut opener = Self::new(master);
-        for (ssrc, roll_overs) in roll_overs {
-            let stream = Stream { ssrc, rtp: Progress::Unheard { roll_overs }, rtcp: None };
-            opener.streams.remember(stream);
-        }
-        opener
+    /// After a restart under the same key: its stream may have rolled over so often, once in 22 minutes of speech. Each
+    /// packet tries a few, so it is heard within a second, whoever forges meanwhile. Which packets had been seen is
+    /// forgotten: until one opens, what was recorded of the call could be played again.
+    pub fn resumed(master: &MasterKey, roll_overs_most: u32) -> Self {
+        Self { searched: Some(roll_overs_most.min(ROLL_OVERS_SEARCHED)), ..Self::new(master) }
     }
 
     /// Goes on with another key. RFC 3711 lets the roll-over counter run on, many peers begin at zero again: both are
@@ -87,6 +86,7 @@ impl Opener {
                     return Err(SrtpFault::Streams);
                 }
                 let (index, length) = self.open_first(packet, header, sequence, roll_overs)?;
+                self.searched = None;
                 stream.rtp = Progress::Heard(Window::begun_at(index));
                 self.streams.remember(stream);
                 Ok(length)
@@ -105,9 +105,10 @@ impl Opener {
     ) -> Result<(u64, usize), SrtpFault> {
         let guesses = [hint, hint.saturating_add(1), 0, 1];
         let guesses = if hint < 2 { &guesses[2..] } else { &guesses[..] };
+        let searched = self.searched.map_or(0..0, |most| guesses_of(sequence, most));
         let mut fault = SrtpFault::Authentication;
-        for roll_overs in guesses {
-            let index = u64::from(*roll_overs) << 16 | u64::from(sequence);
+        for roll_overs in guesses.iter().copied().chain(searched) {
+            let index = u64::from(roll_overs) << 16 | u64::from(sequence);
             match self.keys.open_rtp(packet, header, index) {
                 Ok(length) => return Ok((index, length)),
                 Err(why) => fault = why,
@@ -142,6 +143,18 @@ impl Opener {
         opened
     }
 }
+
+/// What a packet tries after a restart: its neighbours try the others, and nothing that is forged keeps them from it.
+fn guesses_of(sequence: u16, roll_overs_most: u32) -> std::ops::Range<u32> {
+    let all = roll_overs_most + 1;
+    let first = u32::from(sequence) % all.div_ceil(GUESSES_PER_PACKET) * GUESSES_PER_PACKET;
+    first..all.min(first + GUESSES_PER_PACKET)
+}
+
+/// Guesses for one packet: a forged one costs no more.
+const GUESSES_PER_PACKET: u32 = 8;
+/// Four days of speech without a pause; whose call is older is heard when its sender begins a new stream.
+const ROLL_OVERS_SEARCHED: u32 = 255;
 
 #[cfg(test)]
 mod tests {
@@ -262,13 +275,30 @@ mod tests {
     }
 
     #[test]
-    fn after_a_restart_a_stream_is_heard_that_had_rolled_over() {
+    fn after_a_restart_a_stream_is_heard_however_often_it_had_rolled_over_and_whoever_forges() {
         let suite = Suite::AeadAes128Gcm;
-        let mut packet = roll(&mut Sealer::new(&master(suite, 1)), 7, 9);
-        assert_eq!(Opener::new(&master(suite, 1)).open_rtp(&mut packet.clone()), Err(SrtpFault::Authentication));
-        let mut opener = Opener::resumed(&master(suite, 1), [(7, 9)]);
-        assert!(opener.open_rtp(&mut packet.clone()).is_ok());
-        assert_eq!(opener.open_rtp(&mut packet), Err(SrtpFault::Replayed));
+        for roll_overs in [0, 9, 63, 255] {
+            let mut sealer = Sealer::new(&master(suite, 1));
+            if roll_overs > 1 {
+                let mut first = roll(&mut sealer, 7, roll_overs);
+                let fault = Opener::new(&master(suite, 1)).open_rtp(&mut first);
+                assert_eq!(fault, Err(SrtpFault::Authentication));
+            }
+            let mut opener = Opener::resumed(&master(suite, 1), 1_000);
+            let mut forger = Sealer::new(&master(suite, 2));
+            let mut tried = 0;
+            let packet = loop {
+                tried += 1;
+                assert!(opener.open_rtp(&mut seal(&mut forger, 7, tried)).is_err());
+                let packet = seal(&mut sealer, 7, tried);
+                if opener.open_rtp(&mut packet.clone()).is_ok() {
+                    break packet;
+                }
+            };
+            assert!(tried < 50, "{roll_overs} roll-overs: {tried} packets, a second of speech");
+            assert_eq!(opener.open_rtp(&mut packet.clone()), Err(SrtpFault::Replayed));
+            assert_eq!(opener.roll_overs().collect::<Vec<_>>(), [(7, roll_overs)]);
+        }
     }
 
     #[test]

@@ -22,6 +22,11 @@ impl Shield {
         Self { send: send.clone(), receive: receive.clone(), sealer: Sealer::new(send), opener: Opener::new(receive) }
     }
 
+    /// After a restart: what is sent is a new stream anyway, what comes may have rolled over so often.
+    pub fn resumed(send: &MasterKey, receive: &MasterKey, roll_overs_most: u32) -> Self {
+        Self { opener: Opener::resumed(receive, roll_overs_most), ..Self::new(send, receive) }
+    }
+
     /// Goes on under the keys of another that has not been used; whether what is sent must begin a new stream.
     pub fn renew(&mut self, next: Self) -> bool {
         if self.receive != next.receive {
