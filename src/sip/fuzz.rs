@@ -174,7 +174,19 @@ pub fn exchange(bytes: &[u8]) -> bool {
         holds(&acts, source, usize::MAX / 2, stranger);
         assert!(exchange.in_call().count() <= 1);
     }
+    goes_on_over_a_restart(&mut exchange, now);
     answered
+}
+
+/// Whatever was said in a call, its record is the same call at the next start.
+fn goes_on_over_a_restart(exchange: &mut Exchange, now: MonoTime) {
+    for (number, record) in exchange.unkept() {
+        let Some(record) = record else { continue };
+        let (mut next, mut acts) = (Exchange::new(setting()), Vec::new());
+        next.resume((number, &record), &|_| true, &mut |_, _| true, now, &mut acts);
+        assert!(matches!(acts[..], [Act::Resume { .. }]), "{acts:?}");
+        assert!(next.in_call().eq(exchange.in_call()));
+    }
 }
 
 /// Whether anything is said; that it is a message, and to whom.
@@ -192,11 +204,13 @@ fn holds(acts: &[Act], source: SocketAddr, length: usize, stranger: SocketAddr) 
     acts.iter().any(|act| matches!(act, Act::Send(_)))
 }
 
-/// An exchange whose only phone is in a call, and our tag of that call.
-fn in_a_call(phone: SocketAddr, now: MonoTime) -> (Exchange, String) {
-    let secret = || DigestSecret::new("1001", "county", "password");
+fn secret() -> DigestSecret {
+    DigestSecret::new("1001", "county", "password")
+}
+
+fn setting() -> Setting {
     let id = GatewayId::new("chief").expect("an id");
-    let setting = Setting {
+    Setting {
         here: local_media().rtp,
         realm: "county".to_owned(),
         digests: vec![Algorithm::Md5],
@@ -213,8 +227,12 @@ fn in_a_call(phone: SocketAddr, now: MonoTime) -> (Exchange, String) {
         trunks: Vec::new(),
         emergency_numbers: vec!["911".to_owned()],
         key: Zeroizing::new([3; 32]),
-    };
-    let (mut exchange, mut password) = (Exchange::new(setting), Respondent::new("1001", "county", secret()));
+    }
+}
+
+/// An exchange whose only phone is in a call, and our tag of that call.
+fn in_a_call(phone: SocketAddr, now: MonoTime) -> (Exchange, String) {
+    let (mut exchange, mut password) = (Exchange::new(setting()), Respondent::new("1001", "county", secret()));
     let (mut acts, mut authorization) = (Vec::new(), String::new());
     for cseq in 1..=2 {
         acts.clear();
