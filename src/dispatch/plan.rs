@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::domain::configuration::{
     Agency, Agreement, Answer, Configuration, Gateway, GatewayKind, GatewayPort, OnLoop, OnLoss, Patchable, Phone,
-    Policy, RtpGateway, Talkgroup,
+    Policy, RtpGateway, SipGateway, Talkgroup,
 };
 use crate::domain::event::{Event, Recorded};
 use crate::domain::id::{AgencyId, TalkgroupId};
@@ -222,7 +222,8 @@ fn widens_kind(before: &GatewayKind, after: &GatewayKind) -> bool {
         (GatewayKind::Phone(old), GatewayKind::Phone(Phone { talks, encrypted, dials })) => {
             *talks && !old.talks || old.encrypted && !*encrypted || *dials != old.dials
         }
-        (GatewayKind::Rtp(_), GatewayKind::Phone(_)) | (GatewayKind::Phone(_), GatewayKind::Rtp(_)) => true,
+        (GatewayKind::Sip(old), GatewayKind::Sip(SipGateway { peer })) => old.peer != *peer,
+        (GatewayKind::Rtp(_) | GatewayKind::Sip(_) | GatewayKind::Phone(_), _) => true,
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::audio::Gain;
-use crate::domain::configuration::{Gateway, PathClass, Security};
+use crate::domain::configuration::{Gateway, GatewayKind, PathClass, Security};
 use crate::domain::event::Alarm;
 use crate::domain::floor::{FloorPolicy, Priority};
 use crate::domain::id::{
@@ -333,6 +333,9 @@ fn talkgroup_view(
 
 fn life(live: &Live, id: &GatewayId, gateway: &Gateway) -> Life {
     let port = PortId::of_gateway(id);
+    if matches!(gateway.kind, GatewayKind::Sip(_)) {
+        return if live.calls.contains_key(&port) { Life::Alive } else { Life::Lost };
+    }
     if gateway.kind.comes_by_call() {
         match live.dialled.get(&port) {
             Some(Dialled::Begun) => return Life::Dialling,

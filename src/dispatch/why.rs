@@ -215,8 +215,12 @@ fn media_causes(state: &State, live: &Live, from: &TalkgroupId, to: &TalkgroupId
         }
     }
     let mut talked = false;
-    for (id, _) in &talking {
-        let Some(facts) = live.ports.get(&PortId::of_gateway(id)) else { continue };
+    for (id, gateway) in &talking {
+        let port = PortId::of_gateway(id);
+        if matches!(gateway.kind, GatewayKind::Sip(_)) && !live.calls.contains_key(&port) {
+            causes.push(rule("no_call", format!("Gateway {id} is in no call: nobody hears it.")));
+        }
+        let Some(facts) = live.ports.get(&port) else { continue };
         talked |= facts.talked_at.is_some();
         if let Some((_, denial, at)) = facts.denied.filter(|(_, _, at)| is_latest(facts, *at)) {
             let sentence = format!("{id} got no floor: {}.", denial_words(denial));
@@ -263,12 +267,13 @@ fn hearing_causes(
 ) {
     let latches = match &gateway.kind {
         GatewayKind::Rtp(rtp) => matches!(rtp.peer, PeerRule::Latch(_)),
-        GatewayKind::Phone(_) => call.is_some_and(|call| matches!(call.peer, PeerRule::Latch(_))),
+        GatewayKind::Sip(_) | GatewayKind::Phone(_) => call.is_some_and(|call| matches!(call.peer, PeerRule::Latch(_))),
     };
     if gateway.kind.comes_by_call() {
+        let what = if gateway.kind.is_phone() { "Phone" } else { "Gateway" };
         match call {
-            None => return causes.push(rule("no_call", format!("Phone {id} is in no call."))),
-            Some(call) if !call.hears => causes.push(rule("on_hold", format!("Phone {id} holds its call."))),
+            None => return causes.push(rule("no_call", format!("{what} {id} is in no call."))),
+            Some(call) if !call.hears => causes.push(rule("on_hold", format!("{what} {id} holds its call."))),
             Some(_) => {}
         }
     }

@@ -148,6 +148,7 @@ pub struct Gateway {
 #[serde(rename_all = "lowercase")]
 pub enum GatewayKind {
     Rtp(RtpGateway),
+    Sip(SipGateway),
     Phone(Phone),
 }
 
@@ -161,6 +162,13 @@ pub struct RtpGateway {
     pub accept_open_network: bool,
     /// Liveness by RTCP or speech: without any for this long the gateway is lost (s); 0 leaves it unsupervised.
     pub rtcp_timeout_s: u16,
+}
+
+/// A radio gateway, or another maker's bridge, with which one call stands for ever. What it speaks, each call says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SipGateway {
+    /// Where its SIP is; a call with anybody else is none of its.
+    pub peer: SocketAddr,
 }
 
 /// A telephone that registers here and calls its talkgroup. Where it is and what it speaks, each call says.
@@ -233,14 +241,14 @@ impl GatewayKind {
     pub const fn path_class(&self) -> PathClass {
         match self {
             GatewayKind::Phone(phone) if phone.encrypted => PathClass::Encrypted,
-            GatewayKind::Rtp(_) | GatewayKind::Phone(_) => PathClass::Open,
+            GatewayKind::Rtp(_) | GatewayKind::Sip(_) | GatewayKind::Phone(_) => PathClass::Open,
         }
     }
 
     /// Whether its talker may be heard at all.
     pub const fn may_talk(&self) -> bool {
         match self {
-            GatewayKind::Rtp(_) => true,
+            GatewayKind::Rtp(_) | GatewayKind::Sip(_) => true,
             GatewayKind::Phone(phone) => phone.talks,
         }
     }
@@ -248,8 +256,16 @@ impl GatewayKind {
     /// Whether a dispatcher dials with it.
     pub const fn dials(&self) -> bool {
         match self {
-            GatewayKind::Rtp(_) => false,
+            GatewayKind::Rtp(_) | GatewayKind::Sip(_) => false,
             GatewayKind::Phone(phone) => phone.dials,
+        }
+    }
+
+    /// Whether a person holds it, who hears what a radio would only send out.
+    pub const fn is_phone(&self) -> bool {
+        match self {
+            GatewayKind::Rtp(_) | GatewayKind::Sip(_) => false,
+            GatewayKind::Phone(_) => true,
         }
     }
 
@@ -257,7 +273,7 @@ impl GatewayKind {
     pub const fn comes_by_call(&self) -> bool {
         match self {
             GatewayKind::Rtp(_) => false,
-            GatewayKind::Phone(_) => true,
+            GatewayKind::Sip(_) | GatewayKind::Phone(_) => true,
         }
     }
 
@@ -267,7 +283,7 @@ impl GatewayKind {
         match self {
             GatewayKind::Rtp(rtp) => (rtp.rtcp_timeout_s > 0).then(|| u32::from(rtp.rtcp_timeout_s) * 1000),
             // Its call says whether it lives.
-            GatewayKind::Phone(_) => None,
+            GatewayKind::Sip(_) | GatewayKind::Phone(_) => None,
         }
     }
 }

@@ -3,11 +3,12 @@
 
 use crosspatch::dispatch::control::{Control, Input, Output, RequestId};
 use crosspatch::dispatch::view::{Life, roster};
-use crosspatch::dispatch::{State, evolve};
+use crosspatch::dispatch::why::why;
+use crosspatch::dispatch::{Sight, State, evolve};
 use crosspatch::domain::audio::{Codec, Format};
 use crosspatch::domain::call::{CallMedia, PhoneSign};
 use crosspatch::domain::command::Command;
-use crosspatch::domain::configuration::{Configuration, GatewayKind, PathClass, Phone};
+use crosspatch::domain::configuration::{Configuration, GatewayKind, PathClass, Phone, SipGateway};
 use crosspatch::domain::event::{Alarm, Event, Recorded, Stream};
 use crosspatch::domain::id::{BurstId, IncidentId, PatchId, TrunkId};
 use crosspatch::domain::incident::{Actor, CutTarget, LinkRequest, PartyClass, UnlinkCause};
@@ -32,6 +33,9 @@ fn with_phones() -> Configuration {
     (line.kind, line.port.role) =
         (GatewayKind::Phone(Phone { talks: true, encrypted: false, dials: true }), PortRole::Phone);
     configuration.gateways.insert(gateway("out-1"), line);
+    let mut roip = a_gateway("police", "pd-1", 0);
+    roip.kind = GatewayKind::Sip(SipGateway { peer: ([192, 0, 2, 30], 5060).into() });
+    configuration.gateways.insert(gateway("roip-1"), roip);
     configuration.talkgroups.insert(talkgroup("pd-out"), a_talkgroup("police"));
     configuration
 }
@@ -399,4 +403,40 @@ fn whoever_answers_and_does_not_confirm_is_let_go() {
     assert!(control.0.state().links_of(&talkgroup("pd-out")).next().is_some());
     control.put_at(46, Input::Tick);
     assert!(control.0.state().links_of(&talkgroup("pd-out")).next().is_none());
+}
+
+#[test]
+fn a_radio_gateway_is_lost_while_its_call_is_down_and_talks_while_it_is_up() {
+    let mut control = Loop::start();
+    control.incident();
+    let lost = Alarm::GatewayLost { gateway: gateway("roip-1") };
+    let stands = |control: &Loop| control.0.state().alarms.contains(&lost);
+    let why = |control: &Loop, from: &str, to: &str| {
+        let state = control.0.state();
+        let host = Sight::new(None, state);
+        let answer = why(state, control.0.live(), &host, &talkgroup(from), &talkgroup(to), at_s(1));
+        answer
+            .causes
+            .into_iter()
+            .filter(|cause| cause.code == "no_call")
+            .map(|cause| cause.sentence)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((control.life("roip-1"), stands(&control)), (Life::Lost, false), "nothing was heard of it yet");
+    assert!(control.leg("roip-1").is_none());
+    control.say("roip-1", PhoneSign::Media(media(Codec::Pcmu)));
+    assert_eq!((control.life("roip-1"), stands(&control)), (Life::Alive, false));
+    assert!(control.leg("roip-1").is_some_and(|leg| leg.hears && leg.talks), "it is no phone that only listens");
+    assert!(why(&control, "pd-1", "fd-1").is_empty());
+    control.say("roip-1", PhoneSign::Ended);
+    assert_eq!((control.life("roip-1"), stands(&control)), (Life::Lost, true));
+    assert!(control.leg("roip-1").is_none());
+    assert_eq!(why(&control, "pd-1", "fd-1"), ["Gateway roip-1 is in no call: nobody hears it."]);
+    assert!(why(&control, "fd-1", "pd-1").contains(&"Gateway roip-1 is in no call.".to_owned()));
+    control.say("roip-1", PhoneSign::Media(media(Codec::Pcmu)));
+    assert_eq!((control.life("roip-1"), stands(&control)), (Life::Alive, false));
+    // A phone that hangs up is no alarm.
+    control.say("chief", PhoneSign::Media(media(Codec::Pcmu)));
+    control.say("chief", PhoneSign::Ended);
+    assert!(control.0.state().alarms.is_empty());
 }

@@ -68,7 +68,7 @@ pub(super) fn of_key(state: &State, report: &Report) -> Option<(PortId, Notice)>
         Announce::Tone => true,
     };
     // Who keys by a button of the microphone knows that it talks; a phone's digit shows nothing.
-    let is_news = notice != Notice::Granted || gateway.kind.comes_by_call();
+    let is_news = notice != Notice::Granted || gateway.kind.is_phone();
     let needs = !transmit.half_duplex && transmit.keying != TransmitKeying::Ext && is_news;
     (wanted && needs).then_some((port, notice))
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::call::{CallMedia, PhoneSign};
 use crate::domain::command::Command;
-use crate::domain::event::{Event, Recorded, Stream};
+use crate::domain::event::{Alarm, Event, Recorded, Stream};
 use crate::domain::id::{GatewayId, LinkId, PortId};
 use crate::domain::incident::{Actor, UnlinkCause};
 use crate::domain::order::{Notice, Order, RouteTable};
@@ -22,6 +22,7 @@ use crate::domain::report::Report;
 use crate::domain::time::{MonoTime, Now};
 
 use super::super::live::Dialled;
+use super::super::reports::set_alarm;
 use super::super::state::State;
 use super::{Control, Output};
 
@@ -29,7 +30,7 @@ impl Control {
     pub(super) fn hear_of_phone(&mut self, phone: GatewayId, sign: PhoneSign, now: Now, out: &mut Vec<Output>) {
         let known = self.state.configuration.gateways.get(&phone);
         let Some(gateway) = known.filter(|gateway| gateway.kind.comes_by_call()) else { return };
-        let (port, dials) = (PortId::of_gateway(&phone), gateway.kind.dials());
+        let (port, dials, is_phone) = (PortId::of_gateway(&phone), gateway.kind.dials(), gateway.kind.is_phone());
         match sign {
             PhoneSign::Registered(true) => drop(self.live.registered.insert(phone)),
             PhoneSign::Registered(false) => drop(self.live.registered.remove(&phone)),
@@ -44,13 +45,23 @@ impl Control {
                 self.key(port, false, now.mono, out);
                 self.note_media(port, media, dials, now.mono);
                 self.enforce(now.mono, out);
+                self.note_gateway(phone, !is_phone, false, now, out);
             }
             PhoneSign::Ended => {
                 self.live.calls.remove(&port);
                 self.live.dialled.remove(&port);
                 self.enforce(now.mono, out);
                 self.unlink(&phone, now, out);
+                self.note_gateway(phone, !is_phone, true, now, out);
             }
+        }
+    }
+
+    /// A radio gateway is lost while its call is down; a phone has only hung up.
+    fn note_gateway(&mut self, gateway: GatewayId, is_gateway: bool, lost: bool, now: Now, out: &mut Vec<Output>) {
+        if is_gateway {
+            let records = set_alarm(&self.state, Alarm::GatewayLost { gateway }, lost, now);
+            self.record(records, now, out);
         }
     }
 

@@ -94,7 +94,7 @@ fn port_spec(port: PortId, gateway: &Gateway, home: ShardId) -> PortSpec {
     let peer = match &gateway.kind {
         GatewayKind::Rtp(rtp) => rtp.peer.clone(),
         // Nobody, until a call says who.
-        GatewayKind::Phone(_) => PeerRule::Latch(Vec::new()),
+        GatewayKind::Sip(_) | GatewayKind::Phone(_) => PeerRule::Latch(Vec::new()),
     };
     PortSpec {
         port,
