@@ -263,5 +263,5 @@ fn doctor_names_a_phone_that_is_shut_out_and_a_port_of_sip_that_is_taken() {
     std::fs::write(path("password"), "a password\n").unwrap();
     drop(taken);
     let (code, told) = look();
-    assert!(code == Some(0) && told.contains("the passwords of 1 phones and trunks can be read"), "{told}");
+    assert!(code == Some(0) && told.contains("the passwords of 1 phones, trunks and gateways can be read"), "{told}");
 }

@@ -165,7 +165,7 @@ fn uncommented(reference: &str) -> String {
 
 #[test]
 fn what_the_handbooks_write_is_accepted() {
-    for handbook in ["docs/phones.md", "docs/trunks.md"] {
+    for handbook in ["docs/phones.md", "docs/trunks.md", "docs/gateways/sip.md"] {
         let text = text_of(handbook);
         let files: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
         assert!(!files.is_empty());
@@ -372,7 +372,7 @@ fn the_schema_takes_the_examples_and_refuses_what_the_reader_refuses() {
     let unknown = [
         "[sever]\n",
         "[server]\nnod = \"x\"\n",
-        "[gateway]\nsip = []\n",
+        "[gateway]\nusrp = []\n",
         "[policy]\nfloor = { hang = 1 }\n",
         "[[template]]\nid = \"t\"\nlinks = [{ talkgroup = \"pd-1\", pach = \"main\" }]\n",
     ];

@@ -38,6 +38,8 @@ mod plain;
 mod ports;
 #[path = "peers/resumed.rs"]
 mod resumed;
+#[path = "peers/roip.rs"]
+mod roip;
 #[path = "peers/sites.rs"]
 mod sites;
 #[path = "peers/trunks.rs"]

@@ -23,6 +23,7 @@ fn rules() -> MediaRules {
         keys_may_cross: true,
         rtcp_mux: true,
         extensions: ExtensionIds { level: Some(1), keying: None, talker: None },
+        events_needed: false,
     }
 }
 

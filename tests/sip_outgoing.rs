@@ -11,6 +11,7 @@ use crosspatch::domain::id::GatewayId;
 use crosspatch::domain::port::{ExtensionIds, PeerRule};
 use crosspatch::domain::time::MonoTime;
 use crosspatch::sip::digest::{DigestSecret, Respondent};
+use crosspatch::sip::flow::Flow;
 use crosspatch::sip::message::{Message, Start, parameter};
 use crosspatch::sip::names::Names;
 use crosspatch::sip::offer::{LocalMedia, MediaRules, SECRETS_BYTES, Secrets};
@@ -39,14 +40,14 @@ impl Placed {
             keys_may_cross: false,
             rtcp_mux: false,
             extensions: ExtensionIds::default(),
+            events_needed: false,
         };
         let secrets = Secrets::new(Zeroizing::new([0; SECRETS_BYTES]));
         let local = LocalMedia { rtp: (HERE.ip(), 40_000).into(), rtcp: (HERE.ip(), 40_001).into() };
         let called = Called {
             uri: "sip:5550100@192.0.2.20:5060".to_owned(),
             caller: "sip:bridge@county".to_owned(),
-            to: PBX,
-            here: HERE,
+            flow: Flow::datagrams(HERE, PBX),
             respondent: realm.map(|realm| Respondent::new("bridge", realm, DigestSecret::new("bridge", realm, "pw"))),
         };
         let (mut names, now) = (Names::new(&Zeroizing::new([7; 32])), MonoTime::from_millis(1_000));
@@ -90,7 +91,7 @@ impl Placed {
         let answer = Message::read(text.as_bytes()).unwrap();
         assert!(self.call.awaits(&answer));
         let mut out = Vec::new();
-        let step = self.call.take(&answer, PBX, &mut self.names, self.now, &mut out);
+        let step = self.call.take(&answer, Flow::datagrams(HERE, PBX), &mut self.names, self.now, &mut out);
         self.note(out);
         step
     }
@@ -257,7 +258,7 @@ fn what_is_given_up_is_cancelled_when_that_is_allowed_and_a_yes_that_crosses_it_
     let mut out = Vec::new();
     let ok = Message::read(text.as_bytes()).unwrap();
     assert!(placed.call.awaits(&ok));
-    let step = placed.call.take(&ok, PBX, &mut placed.names, placed.now, &mut out);
+    let step = placed.call.take(&ok, Flow::datagrams(HERE, PBX), &mut placed.names, placed.now, &mut out);
     assert!(step.news.is_none() && out.is_empty());
     assert!(placed.pass(3_000).is_empty() && placed.sent.is_empty(), "the CANCEL has arrived");
     assert!(placed.answer(&invite, 487, "a", "", "").news.is_none(), "its end was told");

@@ -176,7 +176,7 @@ fn secrets(tokens: &[Token], findings: &mut Vec<Finding>) {
     findings.extend(faults.into_iter().map(|why| finding("tokens", Verdict::Bad, format!("{why}{advice}"))));
 }
 
-/// A phone whose password cannot be read is shut out, and a trunk is not there.
+/// A phone whose password cannot be read is shut out, and a trunk or a gateway is not there.
 fn passwords(sip: &Sip, findings: &mut Vec<Finding>) {
     let phones = sip.accounts.iter().map(|account| (format!("phone {}", account.phone), &account.secret));
     let trunks = sip.trunks.iter().filter_map(|trunk| {
@@ -186,7 +186,11 @@ fn passwords(sip: &Sip, findings: &mut Vec<Finding>) {
         };
         Some((format!("trunk {}", trunk.id), secret))
     });
-    let all: Vec<(String, &SecretSource)> = phones.chain(trunks).collect();
+    let gateways = sip
+        .gateways
+        .iter()
+        .filter_map(|gateway| Some((format!("gateway {}", gateway.id), &gateway.password.as_ref()?.secret)));
+    let all: Vec<(String, &SecretSource)> = phones.chain(trunks).chain(gateways).collect();
     let fault_of = |(whose, source): &(String, &SecretSource)| match secret::read(source) {
         Ok(password) if password.is_empty() => Some(format!("{whose}: its password is empty")),
         Ok(_) => None,
@@ -194,7 +198,7 @@ fn passwords(sip: &Sip, findings: &mut Vec<Finding>) {
     };
     let faults: Vec<String> = all.iter().filter_map(fault_of).collect();
     if faults.is_empty() {
-        let words = format!("the passwords of {} phones and trunks can be read", all.len());
+        let words = format!("the passwords of {} phones, trunks and gateways can be read", all.len());
         findings.push(finding("phones", Verdict::Good, words));
     }
     findings.extend(faults.into_iter().map(|words| finding("phones", Verdict::Bad, words)));

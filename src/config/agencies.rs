@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fault::Faults;
-use super::keys::{AGENCY, FLOOR, GATEWAY_RTP, PHONE, TALKGROUP};
+use super::keys::{AGENCY, FLOOR, GATEWAY_RTP, GATEWAY_SIP, PHONE, TALKGROUP};
 use super::read::{Document, Entry};
 use crate::domain::configuration::{Agency, Responsible, Talkgroup};
 use crate::domain::floor::{FloorPolicy, Priority};
@@ -50,6 +50,7 @@ pub(super) fn talkgroups(document: &Document, faults: &mut Faults<'_>) -> BTreeM
         let members: Vec<&Entry> = document
             .all(&GATEWAY_RTP)
             .iter()
+            .chain(document.all(&GATEWAY_SIP))
             .filter(|gateway| gateway.text("talkgroup") == Some(id.as_str()))
             .collect();
         let has_phone = document.all(&PHONE).iter().any(|phone| phone.text("talkgroup") == Some(id.as_str()));
@@ -80,16 +81,21 @@ fn talkgroup(entry: &Entry, transmit: Vec<GatewayId>) -> Option<Talkgroup> {
     })
 }
 
+/// A gateway that speaks SIP is nothing else.
+fn is_radio(gateway: &Entry) -> bool {
+    gateway.section.name == GATEWAY_SIP.name || gateway.text("role") == Some("radio")
+}
+
 /// The gateways that may be keyed: named, or all radios of the talkgroup.
 fn transmit(entry: &Entry, members: &[&Entry], faults: &mut Faults<'_>) -> Vec<GatewayId> {
     if !entry.is_written("transmit") {
-        return members.iter().filter(|m| m.text("role") == Some("radio")).filter_map(|m| m.id("id")).collect();
+        return members.iter().filter(|member| is_radio(member)).filter_map(|member| member.id("id")).collect();
     }
     let mut transmit: Vec<GatewayId> = Vec::new();
     for (name, place) in entry.texts("transmit") {
         let Ok(id) = GatewayId::new(name) else { continue };
         match members.iter().find(|member| member.text("id") == Some(name)) {
-            Some(member) if member.text("role") != Some("radio") => {
+            Some(member) if !is_radio(member) => {
                 let suggestion = Some(format!("leave {name:?} out: it hears everything anyway"));
                 faults.fault(&place, format!("gateway {name} is no radio and is never keyed"), suggestion);
             }

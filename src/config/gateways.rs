@@ -50,7 +50,7 @@ pub(super) fn owner(document: &Document, entry: &Entry) -> Option<(AgencyId, Tal
     Some((talkgroup_entry(document, entry)?.id("agency")?, entry.id("talkgroup")?))
 }
 
-fn written_address(entry: &Entry, key: &'static str) -> Option<SocketAddr> {
+pub(super) fn written_address(entry: &Entry, key: &'static str) -> Option<SocketAddr> {
     if let Value::Address(address) = entry.item(key)?.value { Some(address) } else { None }
 }
 
@@ -181,14 +181,7 @@ pub(super) fn check_secure(document: &Document, entry: &Entry, kind: &GatewayKin
 
 fn port(entry: &Entry, faults: &mut Faults<'_>) -> Option<GatewayPort> {
     let extension = extension(entry.table("ext"), faults)?;
-    let receive = ReceiveSpec {
-        keying: entry.word("rx")?,
-        end_ms: entry.integer("rx_end_ms")?,
-        tail_ms: entry.integer("rx_tail_ms")?,
-        inhibit_after_transmit_ms: entry.integer("rx_inhibit_after_tx_ms")?,
-        burst_min_ms: entry.integer("min_burst_ms")?,
-        talk_limit_ms: entry.integer::<u32>("talk_limit_s")? * 1000,
-    };
+    let receive = receive(entry)?;
     let transmit = transmit(entry, faults)?;
     let signs = [
         ("rx", entry.text("rx") == Some("ext")),
@@ -217,6 +210,17 @@ fn port(entry: &Entry, faults: &mut Faults<'_>) -> Option<GatewayPort> {
     })
 }
 
+pub(super) fn receive(entry: &Entry) -> Option<ReceiveSpec> {
+    Some(ReceiveSpec {
+        keying: entry.word("rx")?,
+        end_ms: entry.integer("rx_end_ms")?,
+        tail_ms: entry.integer("rx_tail_ms")?,
+        inhibit_after_transmit_ms: entry.integer("rx_inhibit_after_tx_ms")?,
+        burst_min_ms: entry.integer("min_burst_ms")?,
+        talk_limit_ms: entry.integer::<u32>("talk_limit_s")? * 1000,
+    })
+}
+
 /// Telephone events need a payload type of their own where they key.
 fn check_events(entry: &Entry, events: Option<u8>, payloads: &[PayloadType], faults: &mut Faults<'_>) {
     let keyed = ["rx", "tx"].into_iter().find(|key| matches!(entry.text(key), Some("event" | "dtmf")));
@@ -242,6 +246,11 @@ fn transmit(entry: &Entry, faults: &mut Faults<'_>) -> Option<TransmitSpec> {
     };
     // A trunked radio keeps its own hang time.
     let trunked = grant == GrantSign::Signalled && !entry.is_written("tx_tail_ms");
+    keyed(entry, grant, if trunked { 0 } else { entry.integer("tx_tail_ms")? }, faults)
+}
+
+/// How it is made to transmit, but for when speech may flow and how long it stays keyed.
+pub(super) fn keyed(entry: &Entry, grant: GrantSign, tail_ms: u16, faults: &mut Faults<'_>) -> Option<TransmitSpec> {
     let keying = entry.word("tx")?;
     if keying == TransmitKeying::Event && !entry.is_written("far_timeout_s") {
         let message = "a transmitter keyed this way stays keyed if our sign to let go is lost";
@@ -254,7 +263,7 @@ fn transmit(entry: &Entry, faults: &mut Faults<'_>) -> Option<TransmitSpec> {
         overlap: entry.word("overlap")?,
         pacing: entry.word("pacing")?,
         hold_max_ms: entry.integer("hold_max_ms")?,
-        tail_ms: if trunked { 0 } else { entry.integer("tx_tail_ms")? },
+        tail_ms,
         talk_limit_ms: entry.integer::<u32>("talk_limit_s")? * 1000,
         far_timeout_ms: entry.integer::<u32>("far_timeout_s").map(|s| s * 1000),
         half_duplex: entry.switch("half_duplex"),

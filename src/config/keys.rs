@@ -26,8 +26,20 @@ macro_rules! section {
 }
 
 /// The sections that stand in a file by themselves, in the reference's order.
-pub static SECTIONS: [&Section; 11] =
-    [&SERVER, &TOKEN, &SIP, &TRUNK, &POLICY, &AGENCY, &TALKGROUP, &GATEWAY_RTP, &PHONE, &AGREEMENT, &TEMPLATE];
+pub static SECTIONS: [&Section; 12] = [
+    &SERVER,
+    &TOKEN,
+    &SIP,
+    &TRUNK,
+    &POLICY,
+    &AGENCY,
+    &TALKGROUP,
+    &GATEWAY_RTP,
+    &GATEWAY_SIP,
+    &PHONE,
+    &AGREEMENT,
+    &TEMPLATE,
+];
 
 const TEXT: super::key::Shape = Text(200);
 const DAY_S: i64 = 24 * 3600;
@@ -249,6 +261,71 @@ section! {
     "level": Switch => Is(On(false)),
         "Bring its talkers slowly to one loudness. Off: what needs no decoding passes untouched.";
     "alias": Text(15) => Absent("\"PD 1\"", "the id, as far as it fits"), "Name of its talkers where the wire names none, as radios show it.";
+    "packets_per_second_max": Integer(10, 10_000) => Is(N(200)),
+        "What it sends beyond that is discarded and counted: four times what 20 ms packets need.";
+}
+
+section! {
+    /// A radio gateway that speaks SIP.
+    GATEWAY_SIP "gateway.sip", Form::Many(1024),
+    "A radio gateway (RoIP), or another maker's bridge, that is reached by SIP: one call with it is up for ever, and the call is a radio of its talkgroup. Read at start.", "";
+    "id": Id(Gateway) => Required("\"pd-roip-1\""), "Short id, and the name by which it calls us.";
+    "talkgroup": Ref(Talkgroup) => Required("\"pd-1\""), "The talkgroup whose voice it carries.";
+    "peer": Address => Required("\"127.0.0.1:5080\""),
+        "Its SIP address. Calls from elsewhere are none of its; over tcp, or with a password, from any port of it.";
+    "number": Text(64) => Absent("\"channel-1\"", "only its address is called"), "What stands before its address when it is called: a channel of the box.";
+    "calls": Word(&["we", "they"]) => Is(T("we")),
+        "we: we call it, again and again until it answers and whenever the call has ended; a call of its own is taken as well. they: we wait for its call.";
+    "profile": Word(&["bsi-core"]) => Absent("\"bsi-core\"", "the defaults of the keys"),
+        "bsi-core: another maker's bridge by the Bridging Systems Interface, BSI-Core 1.1. It makes tcp the default of `transport`, and check warns of whatever else that interface does not have.";
+    "transport": Word(&["udp", "tcp"]) => Absent("\"tcp\"", "udp, but tcp with profile bsi-core"),
+        "How its SIP travels; tcp needs `listen_tcp` of [sip].";
+    "user": Text(64) => Absent("\"crosspatch\"", "nobody proves anything"),
+        "Whose password it is: ours where we call and it asks for one, its own where it calls. No phone has the same.";
+    "realm": TEXT => Absent("\"gateway.example\"", "we answer no question for a password"),
+        "The realm in which it asks for our password; no other is ever answered.";
+    "env": Text(200) => Absent("\"CROSSPATCH_ROIP_1\"", "one of the other two, or no password"), "Environment variable that holds the password.";
+    "file": Text(4096) => Instead("\"/etc/crosspatch/gateways/pd-roip-1\"", "env"), "File that holds the password; a line end after it does not count.";
+    "credential": Text(200) => Instead("\"gateway_pd_roip_1\"", "env"), "Name of a systemd credential (LoadCredential=) that holds the password.";
+    "retry_min_s": Integer(1, 60) => Is(N(1)), "It is called again so late after the first failure, and twice as late after each that follows.";
+    "retry_max_s": Integer(1, 3600) => Is(N(60)), "It is never called again later than that.";
+    "not_secure_reason": TEXT => Absent("\"cable inside one rack\"", "a secure talkgroup over this gateway is a fault"),
+        "Why a secure talkgroup may use this open path.";
+    "codecs": List(&Word(&["opus", "pcmu", "pcma", "g722", "l16"]), 1, 5) => Is(Texts(&["pcmu"])),
+        "What the call may speak, the preferred first. What the other radios speak passes untouched.";
+    "rx": Word(&["presence", "event", "vox"]) => Is(T("presence")),
+        "How we notice that it receives: packets arrive, telephone events (* keys, # lets go; by RFC 4733 or SIP INFO), or sound.";
+    "rx_end_ms": Integer(40, 5000) => Is(N(300)),
+        "Without packets for so long the burst has ended. Take 450 if the box pauses in silence (DTX), 1000 for rx = \"event\".";
+    "rx_tail_ms": Integer(0, 1000) => Is(N(0)),
+        "Declared squelch tail: so much of the end of every burst is noise and is cut off.";
+    "rx_inhibit_after_tx_ms": Integer(0, 5000) => Is(N(250)),
+        "Deaf for so long after its own transmission, so that its squelch crash does not key everybody.";
+    "min_burst_ms": Integer(0, 1000) => Is(N(150)),
+        "A shorter burst keys nobody. The beginning is held back meanwhile, not lost.";
+    "talk_limit_s": Integer(1, TALK_LIMIT_MOST_S) => Is(N(60)),
+        "Longest burst from it and longest transmission by it.";
+    "tx": Word(&["presence", "event"]) => Is(T("presence")),
+        "How we key it: by sending packets, or by RFC 4733 events (* keys, # lets go); a call without events is then refused.";
+    "key_up_ms": Integer(0, MS16) => Absent("180", "speech flows at once"),
+        "Speech flows so long after keying: for transmitters that need a fixed time.";
+    "hold_max_ms": Integer(0, 10_000) => Is(N(2500)),
+        "Speech waits at most so long for a clear channel, then it is missed and shown as such.";
+    "tx_tail_ms": Integer(0, 5000) => Is(N(300)),
+        "It stays keyed so long after the last speech, so that a pause does not drop the carrier.";
+    "far_timeout_s": Integer(1, TALK_LIMIT_MOST_S) => Absent("180", "a fault for tx = \"event\""),
+        "After so long the box lets go by itself if our sign to let go is lost: the longest harm of a lost packet.";
+    "half_duplex": Switch => Is(On(true)), "It cannot hear while it transmits.";
+    "overlap": Word(&["one", "mix"]) => Is(T("one")),
+        "Several talkers at once: the highest rank only, or mixed. Two voices on one radio are none.";
+    "pacing": Word(&["immediate", "paced"]) => Is(T("immediate")),
+        "paced: one packet each packet time, for boxes without a jitter buffer.";
+    "rf_channel": Name => Absent("\"vhf-3\"", "it shares no frequency with another gateway here"),
+        "Gateways with the same name hear each other over the air: while one transmits all are deaf.";
+    "trim_db": Decibels(-30, 30) => Is(N(0)), "Gain of what it sends, before anything else; whole or with decimals.";
+    "level": Switch => Is(On(false)),
+        "Bring its talkers slowly to one loudness. Off: what needs no decoding passes untouched.";
+    "alias": Text(15) => Absent("\"PD RoIP 1\"", "the id, as far as it fits"), "Name of its talkers, as radios show it.";
     "packets_per_second_max": Integer(10, 10_000) => Is(N(200)),
         "What it sends beyond that is discarded and counted: four times what 20 ms packets need.";
 }

@@ -23,21 +23,25 @@ mod references;
 mod schema;
 mod sessions;
 mod settings;
+mod sip_gateways;
 mod trunks;
 mod value;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use crate::domain::configuration::{Configuration, Policy};
+use crate::domain::configuration::{Configuration, Gateway, Policy};
+use crate::domain::id::GatewayId;
 
 pub use explain::{explain, reference, sections};
 pub use fault::{FAULTS_MAX, Fault, Severity, render};
 pub use phones::{PhoneAccount, Sip};
 pub use schema::schema;
 pub use settings::{Limits, SecretSource, Settings, Tls, Token};
+pub use sip_gateways::{GatewayAccount, GatewayPassword};
 pub use trunks::{Line, TrunkAccount, TrunkRegisters};
 
 use fault::Faults;
@@ -103,7 +107,8 @@ fn is_whole(document: &Document, configuration: &Configuration) -> bool {
     let Configuration { agencies, talkgroups, gateways, agreements, templates, policy: _ } = configuration;
     document.all(&keys::AGENCY).len() == agencies.len()
         && document.all(&keys::TALKGROUP).len() == talkgroups.len()
-        && document.all(&keys::GATEWAY_RTP).len() + document.all(&keys::PHONE).len() == gateways.len()
+        && [&keys::GATEWAY_RTP, &keys::GATEWAY_SIP, &keys::PHONE].map(|of| document.all(of).len()).iter().sum::<usize>()
+            == gateways.len()
         && document.all(&keys::AGREEMENT).len() == agreements.len()
         && document.all(&keys::TEMPLATE).len() == templates.len()
 }
@@ -121,12 +126,19 @@ fn mend(complaint: &str) -> &'static str {
     }
 }
 
+fn gateways(document: &Document, faults: &mut Faults<'_>) -> BTreeMap<GatewayId, Gateway> {
+    let mut all = gateways::gateways(document, faults);
+    all.extend(sip_gateways::sip_gateways(document, faults));
+    all.extend(phones::phones(document, faults));
+    all
+}
+
 fn configuration(document: &Document, policy: Policy, faults: &mut Faults<'_>) -> Configuration {
     let agreements = sessions::agreements(document, &policy, faults);
     Configuration {
         agencies: agencies::agencies(document, faults),
         talkgroups: agencies::talkgroups(document, faults),
-        gateways: gateways::gateways(document, faults).into_iter().chain(phones::phones(document, faults)).collect(),
+        gateways: gateways(document, faults),
         templates: sessions::templates(document, &policy, &agreements, faults),
         agreements,
         policy,

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 
 use super::fault::Faults;
 use super::gateways::{check_secure, owner, talkgroup_entry, usual};
-use super::keys::{GATEWAY_RTP, PHONE, SIP, TALKGROUP, TRUNK};
+use super::keys::{GATEWAY_RTP, GATEWAY_SIP, PHONE, SIP, TALKGROUP, TRUNK};
 use super::read::{Document, Entry, word};
 use super::settings::{SecretSource, Tls, address, media_address, tls};
+use super::sip_gateways::{self, GatewayAccount};
 use super::trunks::{Line, TrunkAccount, lines, trunks};
 use crate::domain::audio::{Codec, Gain};
 use crate::domain::configuration::{Gateway, GatewayKind, GatewayPort, MediaSecurity, Phone};
@@ -39,6 +40,8 @@ pub struct Sip {
     pub trunks: Vec<TrunkAccount>,
     /// Where callers of trunks get through.
     pub lines: Vec<Line>,
+    /// Radio gateways that one call each is kept up with.
+    pub gateways: Vec<GatewayAccount>,
     pub emergency_numbers: Vec<String>,
 }
 
@@ -60,6 +63,7 @@ pub(super) fn sip(document: &Document, faults: &mut Faults<'_>) -> Option<Sip> {
     check_numbers(document, faults);
     let accounts = accounts(document, faults);
     if !entry.is_written("listen") {
+        sip_gateways::check_listens(document, faults);
         if let Some(first) = document.all(&PHONE).first().or(document.all(&TRUNK).first()) {
             let suggestion = "add: [sip] with listen = \"127.0.0.1:5060\"".to_owned();
             faults.fault(&first.header, "there are phones, and nothing listens for them", Some(suggestion));
@@ -88,6 +92,7 @@ pub(super) fn sip(document: &Document, faults: &mut Faults<'_>) -> Option<Sip> {
         entry.texts("emergency_numbers").iter().map(|(number, _)| (*number).to_owned()).collect();
     let trunks = trunks(document, (listen, &accounts), faults);
     check_emergency(document, (&accounts, &trunks, &emergency_numbers), faults);
+    let gateways = sip_gateways::accounts(document, (listen, listen_tcp), (&accounts, &trunks), faults);
     let listen_tls = listen_tls.zip(certificate);
     Some(Sip {
         listen,
@@ -101,6 +106,7 @@ pub(super) fn sip(document: &Document, faults: &mut Faults<'_>) -> Option<Sip> {
         accounts,
         trunks,
         lines: lines(document),
+        gateways,
         emergency_numbers,
     })
 }
@@ -314,7 +320,8 @@ fn check_dial(document: &Document, entry: &Entry, faults: &mut Faults<'_>) {
         faults.fault(&entry.place("talk"), "whoever is dialled confirms by its key", Some(suggestion));
     }
     let at_it = |other: &&Entry| other.text("talkgroup") == entry.text("talkgroup");
-    let members = document.all(&PHONE).iter().chain(document.all(&GATEWAY_RTP)).filter(at_it).count();
+    let gateways = document.all(&GATEWAY_RTP).iter().chain(document.all(&GATEWAY_SIP));
+    let members = document.all(&PHONE).iter().chain(gateways).filter(at_it).count();
     if members > 1 {
         let suggestion = "give it a [[talkgroup]] of its own".to_owned();
         faults.fault(&place, "a line that dials is alone at its talkgroup", Some(suggestion));

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::fault::Faults;
 use super::keys::{PHONE, TRUNK};
 use super::phones::{PhoneAccount, dialled, is_user, secret};
-use super::read::{Document, Entry, Value};
+use super::read::{Document, Entry, Span, Value};
 use super::sessions::ids;
 use super::settings::SecretSource;
 use crate::domain::configuration::MediaSecurity;
@@ -90,7 +90,7 @@ impl Line {
 }
 
 impl TrunkAccount {
-    fn has_user(&self, name: &str) -> bool {
+    pub(super) fn has_user(&self, name: &str) -> bool {
         matches!(&self.registers, TrunkRegisters::Theirs { user, .. } if user == name)
     }
 }
@@ -100,11 +100,7 @@ fn peers(entry: &Entry, listen: SocketAddr, faults: &mut Faults<'_>) -> Vec<Sock
     let mut peers = Vec::new();
     for item in items {
         let Value::Address(peer) = item.value else { continue };
-        let is_reached = peer.is_ipv4() == listen.is_ipv4() && (peer.ip().is_loopback() || !listen.ip().is_loopback());
-        if !is_reached {
-            let message = format!("{peer} cannot be reached from {listen}, where [sip] listens");
-            faults.fault(&item.span, message, Some("let `listen` be the address of the interface towards it".into()));
-        }
+        check_reached(peer, listen, &item.span, faults);
         if peers.contains(&peer) || peer == listen || peer.port() == 0 {
             let suggestion = "write each address of the PBX once".to_owned();
             faults.fault(&item.span, format!("{peer} stands here twice, or is no peer"), Some(suggestion));
@@ -112,6 +108,15 @@ fn peers(entry: &Entry, listen: SocketAddr, faults: &mut Faults<'_>) -> Vec<Sock
         peers.push(peer);
     }
     peers
+}
+
+/// Whether anything gets there from where we listen.
+pub(super) fn check_reached(peer: SocketAddr, listen: SocketAddr, place: &Span, faults: &mut Faults<'_>) {
+    let is_reached = peer.is_ipv4() == listen.is_ipv4() && (peer.ip().is_loopback() || !listen.ip().is_loopback());
+    if !is_reached {
+        let message = format!("{peer} cannot be reached from {listen}, where [sip] listens");
+        faults.fault(place, message, Some("let `listen` be the address of the interface towards it".into()));
+    }
 }
 
 fn registers(entry: &Entry, faults: &mut Faults<'_>) -> Option<TrunkRegisters> {

@@ -6,6 +6,7 @@
 
 mod connection;
 mod ledger;
+mod setting;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -19,26 +20,24 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use zeroize::Zeroizing;
 
-use crate::config::{PhoneAccount, Settings, Sip, TrunkAccount, TrunkRegisters};
+use crate::config::Settings;
 use crate::dispatch::State;
 use crate::domain::call::PhoneSign;
+use crate::domain::configuration::{GatewayKind, SipGateway};
 use crate::domain::id::{GatewayId, TrunkId};
 use crate::domain::port::PeerRule;
 use crate::io::clock;
-use crate::io::control_link::{ControlLink, DialAsked, PhoneSaid, TrunkSaid};
+use crate::io::control_link::{ControlLink, DialAsked, PhoneSaid, Seen, TrunkSaid};
 use crate::io::gateway_socket::{GatewaySockets, above};
-use crate::io::{secret, tls};
+use crate::io::tls;
 use crate::sip::call::CallNumber;
-use crate::sip::digest::{Algorithm, DigestSecret};
-use crate::sip::exchange::{Act, CallRecord, Counters, Exchange, Place, Setting};
+use crate::sip::exchange::{Act, CallRecord, Counters, Exchange, Setting};
 use crate::sip::flow::Flow;
 use crate::sip::gate::MESSAGE_BYTES_MAX;
 use crate::sip::offer::LocalMedia;
 use crate::sip::stream::StreamEnd;
 use crate::sip::transaction::Datagram;
-use crate::sip::trunk::{Account, TrunkSetting};
 use crate::wire::srtp::Shield;
 use connection::Said;
 use ledger::{Found, Ledger};
@@ -119,8 +118,12 @@ pub fn serve(
         socket.set_nonblocking(true)?;
         Ok(Listener { socket: TcpListener::from_std(socket)?, tls })
     });
-    let streams = Streams::new(listeners.collect::<std::io::Result<_>>().map_err(words)?);
-    let setting = setting(sip, here)?;
+    let listeners: Vec<Listener> = listeners.collect::<std::io::Result<_>>().map_err(words)?;
+    let in_clear = listeners.iter().find(|listener| listener.tls.is_none());
+    let here_tcp = in_clear.map(|listener| listener.socket.local_addr()).transpose().map_err(words)?;
+    let setting = setting::setting(sip, (here, here_tcp))?;
+    let peers = setting.gateways.iter().map(|gateway| gateway.peer).collect();
+    let streams = Streams::new(listeners, peers);
     let (stop, stopping) = watch::channel(false);
     let (counted, counters) = watch::channel(Counters::default());
     tracing::info!(%here, phones = setting.places.len(), "phones can register");
@@ -144,87 +147,6 @@ fn open_ledger(data_dir: &Path) -> (Option<Ledger>, Found) {
             (None, Found::default())
         }
     }
-}
-
-fn setting(sip: &Sip, here: SocketAddr) -> Result<Setting, String> {
-    let mut secrets = BTreeMap::new();
-    for PhoneAccount { phone, user, secret, dialled: _, srtp: _ } in &sip.accounts {
-        match secret::read(secret) {
-            Ok(password) if !password.is_empty() => {
-                secrets.insert(user.clone(), DigestSecret::new(user, &sip.realm, &password));
-            }
-            Ok(_) => tracing::error!(%phone, "an empty password shuts its phone out"),
-            Err(fault) => tracing::error!(%phone, fault, "a password cannot be read: its phone is shut out"),
-        }
-    }
-    let place = |account: &PhoneAccount| Place {
-        phone: account.phone.clone(),
-        user: account.user.clone(),
-        is_line: false,
-        dialled: account.dialled.clone(),
-        srtp: account.srtp,
-    };
-    let trunks = sip.trunks.iter().map(|trunk| trunk_setting(trunk, &sip.realm, &mut secrets)).collect();
-    let mut key = Zeroizing::new([0; 32]);
-    getrandom::fill(key.as_mut()).map_err(|fault| format!("no randomness for telephony: {fault}"))?;
-    Ok(Setting {
-        here,
-        realm: sip.realm.clone(),
-        digests: [(sip.sha256, Algorithm::Sha256), (sip.md5, Algorithm::Md5)]
-            .into_iter()
-            .filter_map(|(is_asked, algorithm)| is_asked.then_some(algorithm))
-            .collect(),
-        codecs: sip.codecs.clone(),
-        keys_in_clear: sip.keys_in_clear,
-        places: sip.accounts.iter().map(place).chain(lines(sip)).collect(),
-        secrets,
-        trunks,
-        emergency_numbers: sip.emergency_numbers.clone(),
-        key,
-    })
-}
-
-/// Places of trunks.
-fn lines(sip: &Sip) -> impl Iterator<Item = Place> {
-    sip.lines.iter().filter_map(|line| {
-        let trunk = sip.trunks.iter().find(|trunk| trunk.id == line.trunk)?;
-        let user = match &trunk.registers {
-            TrunkRegisters::Theirs { user, .. } => user.clone(),
-            TrunkRegisters::Nobody | TrunkRegisters::Ours { .. } => Place::user_of_trunk(&trunk.id),
-        };
-        let (phone, dialled) = (line.phone.clone(), line.dialled.clone());
-        Some(Place { phone, user, is_line: true, dialled, srtp: line.srtp })
-    })
-}
-
-fn trunk_setting(trunk: &TrunkAccount, our_realm: &str, secrets: &mut BTreeMap<String, DigestSecret>) -> TrunkSetting {
-    let TrunkAccount { id, peers, registers, emergency } = trunk;
-    let mut setting =
-        TrunkSetting { id: id.clone(), peers: peers.clone(), registers: None, registered: None, emergency: *emergency };
-    let (user, realm, source) = match registers {
-        TrunkRegisters::Nobody => return setting,
-        TrunkRegisters::Ours { user, realm, secret, .. } => (user, realm.as_str(), secret),
-        TrunkRegisters::Theirs { user, secret } => (user, our_realm, secret),
-    };
-    let secret = match secret::read(source) {
-        Ok(password) if !password.is_empty() => DigestSecret::new(user, realm, &password),
-        Ok(_) | Err(_) => {
-            tracing::error!(trunk = %id, "the password is empty or cannot be read: nobody comes through this trunk");
-            setting.peers.clear();
-            return setting;
-        }
-    };
-    match registers {
-        TrunkRegisters::Ours { domain, .. } => {
-            let (user, realm, domain) = (user.clone(), realm.to_owned(), domain.clone());
-            setting.registers = Some(Account { user, realm, domain, secret });
-        }
-        TrunkRegisters::Nobody | TrunkRegisters::Theirs { .. } => {
-            secrets.insert(user.clone(), secret);
-            setting.registered = Some(user.clone());
-        }
-    }
-    setting
 }
 
 /// Sockets of calls, until control takes them over.
@@ -282,17 +204,22 @@ struct Task {
 
 impl Task {
     async fn run(mut self, found: Found, mut stopping: watch::Receiver<bool>) {
+        let mut seen = self.link.seen.clone();
+        self.follow_configuration(&mut seen).await;
         self.resume(found).await;
         let mut room = vec![0; MESSAGE_BYTES_MAX + 1];
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let mut seen = self.link.seen.clone();
         loop {
             // In any order: whoever floods one way in does not close the others.
             tokio::select! {
                 _ = stopping.changed() => return self.end().await,
                 _ = beat.tick() => {
-                    self.act(|exchange, _, acts| exchange.tick(clock::mono(), acts)).await;
+                    self.act(|exchange, ports, acts| {
+                        exchange.tick(clock::mono(), acts);
+                        exchange.keep_up(clock::mono(), &mut |call| ports.open(call), acts);
+                    })
+                    .await;
                     self.beats += 1;
                     if self.beats.is_multiple_of(BEATS_PER_SWEEP) {
                         self.sweep().await;
@@ -330,6 +257,8 @@ impl Task {
             let numbers: Vec<CallNumber> = self.exchange.call_numbers().collect();
             numbers.into_iter().for_each(|call| self.keep(call, None));
             self.exchange = Exchange::new(self.setting.clone());
+            let seen = Arc::clone(&self.link.seen.borrow());
+            self.exchange.want(|id, peer| is_gateway(&seen.state, id, peer), clock::mono(), &mut acts);
             self.ports.open.clear();
             acts = in_call.into_iter().map(|phone| Act::tell(phone, PhoneSign::Ended)).collect();
         }
@@ -428,11 +357,14 @@ impl Task {
         let _ = self.link.phones.send(PhoneSaid { phone, sign, sockets, shield }).await;
     }
 
-    async fn follow_configuration(&mut self, seen: &mut watch::Receiver<Arc<crate::io::control_link::Seen>>) {
-        let gone: Vec<GatewayId> = {
-            let seen = seen.borrow_and_update();
-            self.exchange.in_call().filter(|phone| !is_wanted(&seen.state, phone)).cloned().collect()
-        };
+    async fn follow_configuration(&mut self, seen: &mut watch::Receiver<Arc<Seen>>) {
+        let seen = Arc::clone(&seen.borrow_and_update());
+        let gone: Vec<GatewayId> =
+            self.exchange.in_call().filter(|phone| !is_wanted(&seen.state, phone)).cloned().collect();
+        self.act(|exchange, _, acts| {
+            exchange.want(|id, peer| is_gateway(&seen.state, id, peer), clock::mono(), acts);
+        })
+        .await;
         for phone in gone {
             self.act(|exchange, _, acts| exchange.hang_up(Some(&phone), clock::mono(), acts)).await;
         }
@@ -479,6 +411,12 @@ impl Task {
 fn is_wanted(state: &State, phone: &GatewayId) -> bool {
     let known = state.configuration.gateways.get(phone);
     known.is_some_and(|gateway| !gateway.kind.dials() || state.links_of(&gateway.talkgroup).next().is_some())
+}
+
+/// Whether the configuration in force has this gateway, at this address.
+fn is_gateway(state: &State, id: &GatewayId, peer: SocketAddr) -> bool {
+    let kind = state.configuration.gateways.get(id).map(|gateway| &gateway.kind);
+    kind == Some(&GatewayKind::Sip(SipGateway { peer }))
 }
 
 fn named(sign: &PhoneSign) -> &'static str {

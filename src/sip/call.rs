@@ -45,6 +45,9 @@ pub struct Call {
     session: Option<Session>,
     #[serde(skip)]
     heard: MonoTime,
+    /// Its connection was lost since.
+    #[serde(skip)]
+    is_doubted: bool,
     /// Since when nothing of ours reaches it: the connection is gone that it came over.
     #[serde(skip)]
     adrift: Option<MonoTime>,
@@ -113,12 +116,22 @@ pub enum CallEnd {
     Stopped,
     /// The daemon has started anew and could not go on with it.
     Restarted,
+    /// A radio gateway has not answered for seconds, or no connection leads there: it is called again.
+    Lost,
 }
 
 impl CallEnd {
     /// Every variant: one counter each.
-    pub const ALL: [Self; 7] =
-        [Self::HungUp, Self::Replaced, Self::Unacknowledged, Self::Gone, Self::Expired, Self::Stopped, Self::Restarted];
+    pub const ALL: [Self; 8] = [
+        Self::HungUp,
+        Self::Replaced,
+        Self::Unacknowledged,
+        Self::Gone,
+        Self::Expired,
+        Self::Stopped,
+        Self::Restarted,
+        Self::Lost,
+    ];
 
     /// Whether the far side must be told.
     pub fn needs_bye(self) -> bool {
@@ -127,6 +140,8 @@ impl CallEnd {
             CallEnd::Replaced | CallEnd::Unacknowledged | CallEnd::Expired | CallEnd::Stopped | CallEnd::Restarted => {
                 true
             }
+            // It may only be slow, and would hold us in a call that we have given up.
+            CallEnd::Lost => true,
         }
     }
 }
@@ -153,6 +168,7 @@ impl Call {
             is_late: false,
             session,
             heard: now,
+            is_doubted: false,
             adrift: None,
             asked: None,
         };
@@ -178,6 +194,7 @@ impl Call {
             is_late: false,
             session,
             heard: now,
+            is_doubted: false,
             adrift: None,
             asked: None,
         }
@@ -218,7 +235,7 @@ impl Call {
         (rules, secrets): (&MediaRules, &Secrets),
         now: MonoTime,
     ) -> (Reply, Outcome) {
-        (self.heard, self.adrift) = (now, None);
+        (self.heard, self.adrift, self.is_doubted) = (now, None, false);
         match request.method().unwrap_or_default() {
             method @ ("INVITE" | "UPDATE") => {
                 let session = match Session::agree(request, now) {
@@ -271,7 +288,8 @@ impl Call {
     }
 
     /// What must be asked now, if anything: that it is there, or that its session goes on.
-    pub fn is_due(&self, now: MonoTime) -> Option<Asked> {
+    /// A far side that says nothing is asked every `ping_ms`.
+    pub fn is_due(&self, ping_ms: u64, now: MonoTime) -> Option<Asked> {
         // Before its ACK the repetitions of our answer ask.
         if self.asked.is_some() || self.invite.is_some() || self.adrift.is_some() {
             return None;
@@ -279,7 +297,7 @@ impl Call {
         if self.session.as_ref().is_some_and(|session| session.is_due(now)) {
             return Some(Asked::Update);
         }
-        (now.ms_since(self.heard) >= PING_MS).then_some(Asked::Options)
+        (self.is_doubted || now.ms_since(self.heard) >= ping_ms).then_some(Asked::Options)
     }
 
     /// It was asked; the answer has this number.
@@ -308,8 +326,27 @@ impl Call {
             Some(200..=299) if what == Asked::Update => self.session.iter_mut().for_each(|one| one.refreshed(now)),
             Some(_) => {}
         }
-        self.heard = now;
+        (self.heard, self.is_doubted) = (now, false);
         Outcome::Stays
+    }
+
+    /// Whether it was asked so long ago (ms) and has said nothing since.
+    pub fn is_unanswered(&self, patience_ms: u64, now: MonoTime) -> bool {
+        let is_late =
+            |(_, _, since): (ClientId, Asked, MonoTime)| self.heard <= since && now.ms_since(since) >= patience_ms;
+        self.asked.is_some_and(is_late)
+    }
+
+    /// Its connection is gone, and it is reached over this flow now: whether it lives is asked at once.
+    pub fn moved(&mut self, flow: Flow) {
+        self.dialog.flow = flow;
+        (self.asked, self.adrift) = (None, None);
+        self.is_doubted = true;
+    }
+
+    /// Whether nothing came from it since it [moved](Self::moved).
+    pub fn is_doubted(&self) -> bool {
+        self.is_doubted
     }
 
     /// Its connection is gone: whoever comes back over another has not lost the call.
@@ -437,4 +474,4 @@ fn digit(info: &Message) -> Digit {
 }
 
 /// A far side that says nothing is asked so often (ms): its battery and NAT bear it, and a dead call ends within two.
-const PING_MS: u64 = 30_000;
+pub const PING_MS: u64 = 30_000;

@@ -16,6 +16,7 @@ mod enrol;
 mod lines;
 mod protect;
 mod resume;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use super::names::Names;
 use super::offer::{LocalMedia, MediaRules, Protection};
 use super::outgoing::Failure;
 use super::registrar::{Registrar, RegistrarLimits};
+use super::standing::{GatewaySetting, Standing};
 use super::stream::StreamEnd;
 use super::transaction::{Arrived, ClientId, Datagram, ServerKey, TimedOut, Transactions};
 use super::trunk::{TrunkSetting, Trunks};
@@ -64,6 +66,8 @@ pub struct Place {
 pub struct Setting {
     /// Where it is reached by datagrams.
     pub here: SocketAddr,
+    /// Where it is reached by connections, if it is: connections of ours say so too.
+    pub here_tcp: Option<SocketAddr>,
     pub realm: String,
     /// How phones may prove who they are.
     pub digests: Vec<Algorithm>,
@@ -76,6 +80,7 @@ pub struct Setting {
     /// By user.
     pub secrets: BTreeMap<String, DigestSecret>,
     pub trunks: Vec<TrunkSetting>,
+    pub gateways: Vec<GatewaySetting>,
     /// Numbers that are not ours to answer.
     pub emergency_numbers: Vec<String>,
     /// From the operating system.
@@ -151,6 +156,7 @@ pub struct Exchange {
     places: Vec<Place>,
     secrets: BTreeMap<String, DigestSecret>,
     trunks: Trunks,
+    standing: Standing,
     emergency_numbers: Vec<String>,
     rules: MediaRules,
     keys_in_clear: bool,
@@ -182,14 +188,15 @@ struct Came {
 impl Exchange {
     /// Knows nobody yet.
     pub fn new(setting: Setting) -> Self {
-        let Setting { here, realm, digests, codecs, keys_in_clear, places, secrets, trunks, emergency_numbers, key } =
-            setting;
+        let Setting { here, here_tcp, realm, digests, codecs, keys_in_clear, places, secrets, .. } = setting;
+        let Setting { trunks, gateways, emergency_numbers, key, .. } = setting;
         let nonces = Names::nonces(&key);
         Self {
             here,
             places,
             secrets,
             trunks: Trunks::new(here, trunks),
+            standing: Standing::new(here, here_tcp, gateways),
             emergency_numbers,
             rules: MediaRules {
                 formats: codecs.into_iter().map(Format::usual).collect(),
@@ -197,6 +204,7 @@ impl Exchange {
                 keys_may_cross: false,
                 rtcp_mux: false,
                 extensions: ExtensionIds::default(),
+                events_needed: false,
             },
             keys_in_clear,
             guard: Guard::default(),
@@ -229,7 +237,7 @@ impl Exchange {
     pub fn hear(&mut self, bytes: &[u8], flow: Flow, now: MonoTime, open: OpenMedia<'_>, acts: &mut Vec<Act>) {
         self.counters.datagrams += 1;
         let source = flow.remote;
-        let is_known = self.registrar.knows(&flow) || self.trunks.at(&flow).is_some();
+        let is_known = self.registrar.knows(&flow) || self.trunks.at(&flow).is_some() || self.standing.has(source);
         if !self.guard.admits(source.ip(), is_known, now) {
             self.counters.over_rate += 1;
             return;
@@ -270,7 +278,8 @@ impl Exchange {
         let over: Vec<CallNumber> = self.calls.values().filter(|c| c.is_over(now)).map(|c| c.number).collect();
         over.into_iter().for_each(|number| self.end(number, CallEnd::Expired, now, acts));
         self.end_adrift(now, acts);
-        let due = self.calls.values().filter_map(|call| Some((call.number, call.is_due(now)?)));
+        let due =
+            self.calls.values().filter_map(|call| Some((call.number, call.is_due(self.ping_ms(&call.phone), now)?)));
         for (number, what) in due.collect::<Vec<_>>() {
             self.ask(number, what, now, acts);
         }
@@ -424,6 +433,7 @@ impl Exchange {
         *self.counters.calls_ended.entry(why).or_default() += 1;
         acts.push(Act::tell(call.phone.clone(), PhoneSign::Ended));
         acts.push(Act::Close(number));
+        self.note_down(&call.phone, None, now);
         if let Some((key, _)) = call.invite.take() {
             self.transactions.acknowledged(&key);
         }

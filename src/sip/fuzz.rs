@@ -43,6 +43,7 @@ pub fn description(bytes: &[u8]) -> bool {
         keys_may_cross: true,
         rtcp_mux: true,
         extensions: ExtensionIds { level: Some(1), keying: Some(2), talker: Some(3) },
+        events_needed: false,
     };
     let secrets = Secrets::new(Zeroizing::new([7; SECRETS_BYTES]));
     let local = LocalMedia { rtp: ([192, 0, 2, 1], 4000).into(), rtcp: ([192, 0, 2, 1], 4001).into() };
@@ -212,6 +213,7 @@ fn setting() -> Setting {
     let id = GatewayId::new("chief").expect("an id");
     Setting {
         here: local_media().rtp,
+        here_tcp: None,
         realm: "county".to_owned(),
         digests: vec![Algorithm::Md5],
         codecs: vec![Codec::Opus, Codec::Pcmu],
@@ -225,6 +227,7 @@ fn setting() -> Setting {
         }],
         secrets: BTreeMap::from([("1001".to_owned(), secret())]),
         trunks: Vec::new(),
+        gateways: Vec::new(),
         emergency_numbers: vec!["911".to_owned()],
         key: Zeroizing::new([3; 32]),
     }

@@ -18,6 +18,7 @@ pub mod outgoing;
 pub mod registrar;
 pub mod sdes;
 pub mod sdp;
+pub mod standing;
 pub mod stream;
 pub mod transaction;
 pub mod trunk;

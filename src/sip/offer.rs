@@ -34,6 +34,8 @@ pub struct MediaRules {
     pub rtcp_mux: bool,
     /// Header extensions we offer, and accept under the number the peer gave.
     pub extensions: ExtensionIds,
+    /// Without telephone events there is no call: its far side is keyed by them.
+    pub events_needed: bool,
 }
 
 /// Formats in one of our offers: every codec, L16 at three rates.
@@ -115,6 +117,8 @@ pub enum MediaRefusal {
     Sdp(SdpFault),
     /// No codec in common.
     NoCodec,
+    /// No telephone events in common, and they are needed.
+    NoEvents,
     /// The audio would not be encrypted and must be.
     Unprotected,
     /// The audio would be encrypted and must not be.
@@ -142,6 +146,7 @@ impl MediaRefusal {
             MediaRefusal::Awaiting | MediaRefusal::NotAwaiting => 491,
             MediaRefusal::Sdp(SdpFault::NotAudio | SdpFault::Rejected | SdpFault::Profile | SdpFault::Address)
             | MediaRefusal::NoCodec
+            | MediaRefusal::NoEvents
             | MediaRefusal::Unprotected
             | MediaRefusal::Protected
             | MediaRefusal::KeysInClear
@@ -157,6 +162,7 @@ impl fmt::Display for MediaRefusal {
             MediaRefusal::Sdp(fault) => fault.fmt(f),
             MediaRefusal::Crypto(fault) => fault.fmt(f),
             MediaRefusal::NoCodec => f.write_str("no codec in common"),
+            MediaRefusal::NoEvents => f.write_str("no telephone events, by which it is keyed"),
             MediaRefusal::Unprotected => f.write_str("audio must be encrypted and the peer offers none that is"),
             MediaRefusal::Protected => f.write_str("the peer wants encrypted audio and the configuration forbids it"),
             MediaRefusal::KeysInClear => f.write_str("keys would cross unencrypted signalling"),

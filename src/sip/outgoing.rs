@@ -12,7 +12,6 @@
 //! refusal, for an address out of an answer is nobody's configured peer. What rings is not heard: 1xx bring no media.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use super::call::{Call, CallNumber};
 use super::dialog::{Dialog, INTERVAL_MIN_S, Session};
@@ -33,18 +32,10 @@ pub struct Called {
     pub uri: String,
     /// From: whom the far side may know us as.
     pub caller: String,
-    /// Where the INVITE goes.
-    pub to: SocketAddr,
-    /// Whence it goes.
-    pub here: SocketAddr,
+    /// The way the INVITE goes.
+    pub flow: Flow,
     /// Proves who we are, if there is a way to.
     pub respondent: Option<Respondent>,
-}
-
-impl Called {
-    fn flow(&self) -> Flow {
-        Flow::datagrams(self.here, self.to)
-    }
 }
 
 /// One INVITE of ours.
@@ -68,7 +59,7 @@ pub struct Outgoing {
 
 #[derive(Debug)]
 enum State {
-    Calling { repeats: Repeats, ends: MonoTime, is_unwanted: bool },
+    Calling { repeats: Option<Repeats>, ends: MonoTime, is_unwanted: bool },
     Ringing { ends: MonoTime },
     Cancelling { cancel: Vec<u8>, repeats: Option<Repeats>, ends: MonoTime },
     Refused { ack: Vec<u8>, ends: MonoTime },
@@ -186,7 +177,7 @@ impl Outgoing {
     pub fn take(
         &mut self,
         answer: &Message,
-        source: SocketAddr,
+        flow: Flow,
         names: &mut Names,
         now: MonoTime,
         out: &mut Vec<Datagram>,
@@ -200,7 +191,7 @@ impl Outgoing {
         }
         match status {
             100..=199 => self.progress(status, now, out),
-            200..=299 => self.yes(answer, source, names, now, out),
+            200..=299 => self.yes(answer, flow, names, now, out),
             _ => self.no(answer, status, names, now, out),
         }
     }
@@ -217,14 +208,14 @@ impl Outgoing {
 
     /// Time passes.
     pub fn tick(&mut self, now: MonoTime, out: &mut Vec<Datagram>) -> Step {
-        let to = self.called.flow();
+        let to = self.called.flow;
         match &mut self.state {
             State::Calling { ends, is_unwanted, .. } if *ends <= now => {
                 let why = if *is_unwanted { Failure::GivenUp } else { Failure::Silent };
                 self.fail(why)
             }
             State::Calling { repeats, .. } => {
-                if repeats.due(now) {
+                if repeats.as_mut().is_some_and(|repeats| repeats.due(now)) {
                     out.push(Datagram { to, bytes: self.request.clone() });
                 }
                 Step::default()
@@ -253,6 +244,23 @@ impl Outgoing {
                 Step::default()
             }
             State::Over => Step::default(),
+        }
+    }
+
+    /// The way it goes.
+    pub fn flow(&self) -> Flow {
+        self.called.flow
+    }
+
+    /// The connection that it went over is gone: no answer will come.
+    pub fn lost(&mut self) -> Step {
+        match self.state {
+            State::Calling { is_unwanted: false, .. } | State::Ringing { .. } => self.fail(Failure::Silent),
+            State::Calling { .. } | State::Cancelling { .. } | State::Refused { .. } => {
+                self.state = State::Over;
+                Step::default()
+            }
+            State::Answered { .. } | State::Over => Step::default(),
         }
     }
 
@@ -286,15 +294,8 @@ impl Outgoing {
         }
     }
 
-    fn yes(
-        &mut self,
-        answer: &Message,
-        source: SocketAddr,
-        names: &mut Names,
-        now: MonoTime,
-        out: &mut Vec<Datagram>,
-    ) -> Step {
-        let to = self.called.flow();
+    fn yes(&mut self, answer: &Message, flow: Flow, names: &mut Names, now: MonoTime, out: &mut Vec<Datagram>) -> Step {
+        let to = self.called.flow;
         let tag = answer.value("to").and_then(|to| parameter(to, "tag")).unwrap_or_default();
         if let State::Answered { acks, .. } = &self.state
             && let Some(bytes) = acks.get(tag)
@@ -303,7 +304,7 @@ impl Outgoing {
             return Step::default();
         }
         let invite = Message::read(&self.request).expect("we read what we write");
-        let Some(dialog) = Dialog::of_answer(&invite, answer, Flow::datagrams(self.called.here, source)) else {
+        let Some(dialog) = Dialog::of_answer(&invite, answer, flow) else {
             // A yes that nobody can speak to: it cannot even be hung up on.
             return self.fail_once(Failure::NoMedia);
         };
@@ -343,7 +344,7 @@ impl Outgoing {
     }
 
     fn no(&mut self, answer: &Message, status: u16, names: &mut Names, now: MonoTime, out: &mut Vec<Datagram>) -> Step {
-        let to = self.called.flow();
+        let to = self.called.flow;
         match &self.state {
             State::Refused { ack, .. } => {
                 out.push(Datagram { to, bytes: ack.clone() });
@@ -410,15 +411,15 @@ impl Outgoing {
     ) {
         self.cseq += 1;
         self.branch = names.branch().1;
-        let Called { uri, caller, to: _, here, respondent: _ } = &self.called;
+        let Called { uri, caller, flow, respondent: _ } = &self.called;
         let mut text = Writer::request("INVITE", uri)
-            .line("Via", &format!("SIP/2.0/UDP {here};branch={};rport", self.branch))
+            .line("Via", &flow.via(&self.branch))
             .line("Max-Forwards", "70")
             .line("From", &format!("<{caller}>;tag={}", self.tag))
             .line("To", &format!("<{uri}>"))
             .line("Call-ID", &self.call_id)
             .line("CSeq", &format!("{} INVITE", self.cseq))
-            .line("Contact", &format!("<sip:{here}>"))
+            .line("Contact", &flow.contact())
             .line("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE")
             .line("Supported", "timer")
             // The far side refreshes: it may know no UPDATE, and whoever sends any request shows that it lives.
@@ -428,16 +429,18 @@ impl Outgoing {
             text = text.line(name, value);
         }
         self.request = text.with_description(self.offer.as_str());
-        self.state =
-            State::Calling { repeats: Repeats::of_invite(now), ends: now.plus_ms(LIFE_MS), is_unwanted: false };
-        out.push(Datagram { to: self.called.flow(), bytes: self.request.clone() });
+        // Section 17.1.1.2: what cannot be lost is not repeated.
+        let repeats = (!flow.transport.is_reliable()).then(|| Repeats::of_invite(now));
+        self.state = State::Calling { repeats, ends: now.plus_ms(LIFE_MS), is_unwanted: false };
+        out.push(Datagram { to: self.called.flow, bytes: self.request.clone() });
     }
 
     /// Section 9.1: the INVITE's own branch and number.
     fn cancel(&mut self, now: MonoTime, out: &mut Vec<Datagram>) {
         let cancel = self.beside("CANCEL", &format!("<{}>", self.called.uri)).bytes();
-        out.push(Datagram { to: self.called.flow(), bytes: cancel.clone() });
-        self.state = State::Cancelling { cancel, repeats: Some(Repeats::begin(now)), ends: now.plus_ms(LIFE_MS) };
+        out.push(Datagram { to: self.called.flow, bytes: cancel.clone() });
+        let repeats = (!self.called.flow.transport.is_reliable()).then(|| Repeats::begin(now));
+        self.state = State::Cancelling { cancel, repeats, ends: now.plus_ms(LIFE_MS) };
     }
 
     /// Section 17.1.1.3: of the same transaction, to the tag that refused.
@@ -447,9 +450,9 @@ impl Outgoing {
 
     /// A request that goes with the INVITE.
     fn beside(&self, method: &str, to: &str) -> Writer {
-        let Called { uri, caller, to: _, here, respondent: _ } = &self.called;
+        let Called { uri, caller, flow, respondent: _ } = &self.called;
         Writer::request(method, uri)
-            .line("Via", &format!("SIP/2.0/UDP {here};branch={};rport", self.branch))
+            .line("Via", &flow.via(&self.branch))
             .line("Max-Forwards", "70")
             .line("From", &format!("<{caller}>;tag={}", self.tag))
             .line("To", to)

@@ -59,6 +59,8 @@ pub enum StreamEnd {
     Length,
     /// It did not take what was sent.
     Slow,
+    /// Nobody took ours, where a gateway should have.
+    Unreached,
     /// Every place was taken.
     NoPlace,
     /// Its source had as many as it may.
@@ -67,7 +69,7 @@ pub enum StreamEnd {
 
 impl StreamEnd {
     /// Every variant: one counter each.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Closed,
         Self::Gone,
         Self::Idle,
@@ -78,6 +80,7 @@ impl StreamEnd {
         Self::TooLong,
         Self::Length,
         Self::Slow,
+        Self::Unreached,
         Self::NoPlace,
         Self::NoPlaceForSource,
     ];

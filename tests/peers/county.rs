@@ -164,6 +164,21 @@ impl County {
         );
     }
 
+    /// A radio gateway that speaks SIP at this port of loopback, with more lines of its own.
+    pub fn gateway_sip(&mut self, id: &str, talkgroup: &str, peer: u16, lines: &str) {
+        let _ = write!(
+            self.text,
+            "[[gateway.sip]]\nid = \"{id}\"\ntalkgroup = \"{talkgroup}\"\npeer = \"127.0.0.1:{peer}\"\n{lines}\n\n"
+        );
+    }
+
+    /// The only pair of ports for media of calls.
+    pub fn media_ports(&mut self) -> u16 {
+        let port = free_pair();
+        self.text = self.text.replacen("[server]\n", &format!("[server]\nmedia_ports = \"{port}-{}\"\n", port + 1), 1);
+        port
+    }
+
     /// A microphone of an agency; it is started by the caller once the daemon is there, or before.
     pub fn mic(&mut self, agency: &str, tool: Tool, codec: Codec) -> Mic {
         let from = free_pair();

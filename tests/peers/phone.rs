@@ -62,6 +62,12 @@ impl Phone {
         Self::with_account(user, &account, (here, called.into()), (codec, says), folder)
     }
 
+    /// The same that takes every call at once: a radio gateway.
+    pub fn answering(user: &str, (here, line): (u16, Line), codec: Codec, says: &[i16], folder: &Path) -> Self {
+        let account = format!("<sip:{user}@127.0.0.1:{here}>;regint=0;answermode=auto");
+        Self::with_account(user, &account, (here, line), (codec, says), folder)
+    }
+
     fn with_account(
         user: &str,
         account: &str,

@@ -14,16 +14,23 @@ use crosspatch::sip::exchange::{Act, CallRecord, Exchange, Place, Setting};
 use crosspatch::sip::flow::Flow;
 use crosspatch::sip::message::{Message, Start, parameter};
 use crosspatch::sip::offer::{LocalMedia, Protection};
+use crosspatch::sip::standing::GatewaySetting;
 use crosspatch::sip::trunk::TrunkSetting;
 use zeroize::Zeroizing;
 
 pub const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5060);
+
+/// Where media of calls arrives.
+const MEDIA: LocalMedia =
+    LocalMedia { rtp: SocketAddr::new(HERE.ip(), 40_000), rtcp: SocketAddr::new(HERE.ip(), 40_001) };
 
 /// What the exchange was seen to do.
 #[derive(Default)]
 pub struct Desk {
     /// Everything it sent since somebody last looked, with whom it sent it to.
     pub sent: Vec<(SocketAddr, Message)>,
+    /// The same as bytes.
+    pub raw: Vec<Vec<u8>>,
     /// How all of it went.
     pub flows: Vec<Flow>,
     /// Everything it said of phones.
@@ -61,19 +68,27 @@ impl Rig {
     }
 
     pub fn encrypting(digests: &[Algorithm], srtp: MediaSecurity, keys_in_clear: bool) -> Self {
-        Self::made(digests, (srtp, keys_in_clear), Vec::new(), Vec::new())
+        Self::made(digests, (srtp, keys_in_clear), (Vec::new(), Vec::new()), (HERE, Vec::new()))
+    }
+
+    /// The same, somewhere, with radio gateways; all of them are in the configuration in force.
+    pub fn with_gateways(here: SocketAddr, gateways: Vec<GatewaySetting>) -> Self {
+        let protected = (MediaSecurity::Optional, false);
+        let mut rig = Self::made(&[Algorithm::Md5], protected, (Vec::new(), Vec::new()), (here, gateways));
+        rig.exchange.want(|_, _| true, rig.now, &mut Vec::new());
+        rig
     }
 
     /// The same with trunks and their lines.
     pub fn with_trunks(digests: &[Algorithm], trunks: Vec<TrunkSetting>, lines: Vec<Place>) -> Self {
-        Self::made(digests, (MediaSecurity::Optional, false), trunks, lines)
+        Self::made(digests, (MediaSecurity::Optional, false), (trunks, lines), (HERE, Vec::new()))
     }
 
     fn made(
         digests: &[Algorithm],
         (srtp, keys_in_clear): (MediaSecurity, bool),
-        trunks: Vec<TrunkSetting>,
-        lines: Vec<Place>,
+        (trunks, lines): (Vec<TrunkSetting>, Vec<Place>),
+        (here, gateways): (SocketAddr, Vec<GatewaySetting>),
     ) -> Self {
         let place = |phone: &str, user: &str, dialled: [&str; 2]| Place {
             phone: GatewayId::new(phone).unwrap(),
@@ -84,7 +99,8 @@ impl Rig {
         };
         let secret = |user: &str| (user.to_owned(), DigestSecret::new(user, "county", &format!("pw-{user}")));
         let setting = Setting {
-            here: HERE,
+            here,
+            here_tcp: Some(here),
             realm: "county".to_owned(),
             digests: digests.to_vec(),
             codecs: vec![Codec::Opus, Codec::G722, Codec::Pcmu],
@@ -99,6 +115,7 @@ impl Rig {
             .collect(),
             secrets: BTreeMap::from([secret("1001"), secret("1002"), secret("pbx")]),
             trunks,
+            gateways,
             emergency_numbers: vec!["911".to_owned(), "112".to_owned()],
             key: Zeroizing::new([7; 32]),
         };
@@ -112,8 +129,7 @@ impl Rig {
         let desk = &mut self.desk;
         let mut open = |_| {
             desk.open += 1;
-            let rtp = SocketAddr::new(HERE.ip(), 40_000);
-            Some(LocalMedia { rtp, rtcp: SocketAddr::new(HERE.ip(), 40_001) })
+            Some(MEDIA)
         };
         match self.over {
             Some(flow) => self.exchange.hear(bytes, flow, self.now, &mut open, &mut acts),
@@ -128,6 +144,7 @@ impl Rig {
         let key = Zeroizing::new([8; 32]);
         self.exchange = Exchange::new(Setting { key, ..self.setting.clone() });
         let mut acts = Vec::new();
+        self.exchange.want(|_, _| true, self.now, &mut acts);
         for (number, record) in self.kept.clone() {
             let mut open = |_, media: LocalMedia| is_free && media.rtp.port() == 40_000;
             self.exchange.resume((number, &record), &|_| may, &mut open, self.now, &mut acts);
@@ -142,6 +159,12 @@ impl Rig {
             self.now = self.now.plus_ms(100);
             let mut acts = Vec::new();
             self.exchange.tick(self.now, &mut acts);
+            let desk = &mut self.desk;
+            let mut open = |_| {
+                desk.open += 1;
+                Some(MEDIA)
+            };
+            self.exchange.keep_up(self.now, &mut open, &mut acts);
             sent.extend(self.note(acts));
         }
         sent
@@ -155,6 +178,7 @@ impl Rig {
                     let message = Message::read(&datagram.bytes).expect("we read what we write");
                     agree(&message, &datagram.bytes);
                     self.desk.flows.push(datagram.to);
+                    self.desk.raw.push(datagram.bytes);
                     self.desk.sent.push((datagram.to.remote, message.clone()));
                     sent.push(message);
                 }
@@ -230,7 +254,9 @@ fn agree(ours: &Message, bytes: &[u8]) {
     assert_eq!(*theirs.body(), ours.body);
     match (&theirs, &ours.start) {
         (rsip::SipMessage::Request(request), Start::Request { method, uri }) => {
-            assert_eq!((request.method.to_string(), request.uri.to_string()), (method.clone(), uri.clone()));
+            // It writes a transport in capitals.
+            let theirs = request.uri.to_string().replace(";transport=TCP", ";transport=tcp");
+            assert_eq!((request.method.to_string(), theirs), (method.clone(), uri.clone()));
         }
         (rsip::SipMessage::Response(response), Start::Response { status }) => {
             assert_eq!(response.status_code.code(), *status);

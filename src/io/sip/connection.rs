@@ -5,11 +5,12 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
+use super::streams::prepare;
 use crate::sip::flow::Flow;
 use crate::sip::stream::{Inbox, Piece, StreamEnd, Unframed};
 
@@ -43,9 +44,9 @@ impl Line {
     pub async fn serve(mut self, stream: TcpStream, tls: Option<TlsAcceptor>) {
         let begun = Instant::now();
         let end = match tls {
-            None => self.carry(stream, begun).await,
+            None => self.carry(stream, Some(begun)).await,
             Some(tls) => match timeout(FIRST_WITHIN, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.carry(stream, begun).await,
+                Ok(Ok(stream)) => self.carry(stream, Some(begun)).await,
                 Ok(Err(_)) => StreamEnd::Handshake,
                 Err(_) => StreamEnd::FirstTooLate,
             },
@@ -53,10 +54,26 @@ impl Line {
         self.say(Said::Ended(end)).await;
     }
 
-    async fn carry<S: AsyncRead + AsyncWrite>(&mut self, stream: S, begun: Instant) -> StreamEnd {
+    /// Makes the connection first: from the address where we take some, so that the far side knows us by it.
+    pub async fn reach(mut self) {
+        let Flow { remote, local, .. } = self.flow;
+        let connected = async {
+            let socket = if remote.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            socket.bind((local.ip(), 0).into())?;
+            let stream = socket.connect(remote).await?;
+            prepare(&stream).map(|()| stream)
+        };
+        let end = match timeout(REACHED_WITHIN, connected).await {
+            Ok(Ok(stream)) => self.carry(stream, None).await,
+            Ok(Err(_)) | Err(_) => StreamEnd::Unreached,
+        };
+        self.say(Said::Ended(end)).await;
+    }
+
+    async fn carry<S: AsyncRead + AsyncWrite>(&mut self, stream: S, begun: Option<Instant>) -> StreamEnd {
         let (mut from, mut to) = tokio::io::split(stream);
         let (mut inbox, mut room) = (Inbox::default(), vec![0; READ_BYTES]);
-        let mut due = Some((begun + FIRST_WITHIN, StreamEnd::FirstTooLate));
+        let mut due = begun.map(|begun| (begun + FIRST_WITHIN, StreamEnd::FirstTooLate));
         loop {
             let read = async {
                 match due {
@@ -149,6 +166,8 @@ fn ended_by(fault: &io::Error) -> StreamEnd {
 const PONG: &[u8] = b"\r\n";
 /// Whoever connects says something whole in this time, its handshake included.
 const FIRST_WITHIN: Duration = Duration::from_secs(10);
+/// Whoever is there takes our connection in this time.
+const REACHED_WITHIN: Duration = Duration::from_secs(8);
 /// Whoever begins a message ends it in this time.
 const WHOLE_WITHIN: Duration = Duration::from_secs(10);
 /// Whoever takes nothing of what is sent for so long is let go.

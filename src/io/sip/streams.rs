@@ -1,4 +1,5 @@
-//! Connections of SIP: who gets a place, and which of them are worth one. What comes over them goes to the exchange through
+//! Connections of SIP: who gets a place, and which of them are worth one; and those to gateways, made when something is
+//! to be sent there. What comes over them goes to the exchange through
 //! one queue that makes the sender wait; what goes out has a queue for each connection, and whoever does not read loses
 //! theirs. Not a reader of bytes: that is the connection's task. Owned by the SIP task.
 
@@ -32,6 +33,8 @@ pub(super) struct Listener {
 /// Everything that is connected.
 pub(super) struct Streams {
     listeners: Vec<Listener>,
+    /// To whom connections are made; to nobody else.
+    peers: BTreeSet<SocketAddr>,
     connections: BTreeMap<Flow, Connection>,
     inbox: mpsc::Sender<Heard>,
     heard: mpsc::Receiver<Heard>,
@@ -58,9 +61,9 @@ pub(super) enum Event {
 }
 
 impl Streams {
-    pub fn new(listeners: Vec<Listener>) -> Self {
+    pub fn new(listeners: Vec<Listener>, peers: BTreeSet<SocketAddr>) -> Self {
         let (inbox, heard) = mpsc::channel(MESSAGES_WAITING);
-        Self { listeners, connections: BTreeMap::new(), inbox, heard, tasks: JoinSet::new(), count: 0 }
+        Self { listeners, peers, connections: BTreeMap::new(), inbox, heard, tasks: JoinSet::new(), count: 0 }
     }
 
     /// Waits for whatever comes next; nothing is lost if the wait is given up.
@@ -97,13 +100,20 @@ impl Streams {
         let tls = self.listeners.get(at).and_then(|listener| listener.tls.clone());
         let transport = if tls.is_some() { Transport::Tls } else { Transport::Tcp };
         let flow = Flow { transport, remote, local };
+        self.begin(flow, false, |line| line.serve(stream, tls.map(TlsAcceptor::from)));
+        Ok(())
+    }
+
+    fn begin<F>(&mut self, flow: Flow, is_needed: bool, serve: impl FnOnce(Line) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         self.count += 1;
         let (out, messages) = mpsc::channel(MESSAGES_UNREAD_MAX);
         let line = Line { flow, number: self.count, out: messages, inbox: self.inbox.clone() };
-        let task = self.tasks.spawn(line.serve(stream, tls.map(TlsAcceptor::from)));
-        let connection = Connection { number: self.count, out, task, is_needed: false, heard: Instant::now() };
+        let task = self.tasks.spawn(serve(line));
+        let connection = Connection { number: self.count, out, task, is_needed, heard: Instant::now() };
         self.connections.insert(flow, connection);
-        Ok(())
     }
 
     /// What a connection said, if it is still the one of that flow.
@@ -116,8 +126,13 @@ impl Streams {
         Some((heard.flow, heard.said))
     }
 
-    /// Sends over a flow; why the flow is lost, if it is.
+    /// Sends over a flow; why the flow is lost, if it is. One to a gateway is made where there is none: its local end is
+    /// the address that we take connections at, wherever it really begins.
     pub fn send(&mut self, flow: &Flow, bytes: Vec<u8>) -> Result<(), StreamEnd> {
+        let is_ours = flow.transport == Transport::Tcp && self.peers.contains(&flow.remote);
+        if is_ours && !self.connections.contains_key(flow) {
+            self.begin(*flow, true, Line::reach);
+        }
         let Some(connection) = self.connections.get(flow) else { return Err(StreamEnd::Gone) };
         match connection.out.try_send(bytes) {
             Ok(()) => Ok(()),
@@ -155,7 +170,7 @@ impl Streams {
 }
 
 /// A dead peer is noticed by the kernel, and one that does not read keeps little of ours.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(ALIVE_EVERY).with_interval(ALIVE_EVERY / 4))?;
@@ -197,7 +212,7 @@ mod tests {
     async fn listening() -> (Streams, SocketAddr) {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = socket.local_addr().unwrap();
-        (Streams::new(vec![Listener { socket, tls: None }]), at)
+        (Streams::new(vec![Listener { socket, tls: None }], BTreeSet::new()), at)
     }
 
     async fn asked(streams: &mut Streams) -> TcpStream {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{Act, Exchange};
 use crate::domain::time::MonoTime;
-use crate::sip::call::{CallEnd, CallNumber};
+use crate::sip::call::{Call, CallEnd, CallNumber};
 use crate::sip::flow::Flow;
 use crate::sip::stream::StreamEnd;
 
@@ -23,7 +23,10 @@ impl Exchange {
     /// A connection is gone (RFC 5626 section 5.3): nobody is registered over it any more.
     pub fn lost(&mut self, flow: &Flow, why: StreamEnd, now: MonoTime, acts: &mut Vec<Act>) {
         *self.counters.streams_ended.entry(why).or_default() += 1;
-        for call in self.calls.values_mut().filter(|call| call.dialog.flow == *flow) {
+        self.lose_way(flow, why, now, acts);
+        let standing = &self.standing;
+        let is_adrift = |call: &&mut Call| call.dialog.flow == *flow && standing.setting(&call.phone).is_none();
+        for call in self.calls.values_mut().filter(is_adrift) {
             call.lost(now);
         }
         for user in self.registrar.lost(flow, now) {
@@ -39,7 +42,8 @@ impl Exchange {
     /// Connections that phones are reached over.
     pub fn needed_flows(&self) -> BTreeSet<Flow> {
         let of_calls = self.calls.values().map(|call| call.dialog.flow);
-        self.registrar.flows().copied().chain(of_calls).collect()
+        let of_dialled = self.dialling.iter().map(super::dial::Dialling::flow);
+        self.registrar.flows().copied().chain(of_calls).chain(of_dialled).collect()
     }
 
     /// Who registers over a new connection goes on with its calls over it.

@@ -8,10 +8,11 @@ use crate::domain::id::{GatewayId, TrunkId};
 use crate::domain::time::MonoTime;
 use crate::sip::call::CallNumber;
 use crate::sip::digest::Respondent;
-use crate::sip::flow::{Flow, Transport};
+use crate::sip::flow::Flow;
 use crate::sip::message::Message;
 use crate::sip::offer::LocalMedia;
 use crate::sip::outgoing::{Called, Failure, News, Outgoing, Step};
+use crate::sip::transaction::Datagram;
 
 /// A number on its way.
 #[derive(Debug)]
@@ -29,6 +30,13 @@ struct Way {
     local: LocalMedia,
     /// Peers that are left, the best last.
     peers: Vec<(TrunkId, SocketAddr)>,
+}
+
+impl Dialling {
+    /// The way it goes.
+    pub fn flow(&self) -> Flow {
+        self.outgoing.flow()
+    }
 }
 
 impl Exchange {
@@ -61,9 +69,7 @@ impl Exchange {
         let mut out = Vec::new();
         let begun = way.peers.pop().and_then(|(trunk, peer)| {
             let called = self.called(&trunk, &way.dialled, peer);
-            let (rules, secrets) = (self.rules_of(&line, &Flow::datagrams(self.here, peer)), self.names.secrets());
-            let media = (way.local, &rules, &secrets);
-            Outgoing::begin(called, (line.clone(), number), media, &mut self.names, now, &mut out).ok()
+            self.begin((line.clone(), number), called, way.local, now, &mut out)
         });
         send(out, acts);
         match begun {
@@ -73,6 +79,52 @@ impl Exchange {
                 acts.push(Act::Close(number));
             }
         }
+    }
+
+    fn begin(
+        &mut self,
+        (phone, number): (GatewayId, CallNumber),
+        called: Called,
+        local: LocalMedia,
+        now: MonoTime,
+        out: &mut Vec<Datagram>,
+    ) -> Option<Outgoing> {
+        let (rules, secrets) = (self.rules_of(&phone, &called.flow), self.names.secrets());
+        Outgoing::begin(called, (phone, number), (local, &rules, &secrets), &mut self.names, now, out).ok()
+    }
+
+    /// Calls a gateway, once.
+    pub(super) fn call(
+        &mut self,
+        gateway: &GatewayId,
+        called: Called,
+        now: MonoTime,
+        open: OpenMedia<'_>,
+        acts: &mut Vec<Act>,
+    ) {
+        let number = self.names.number();
+        let has_room = self.dialling.len() < DIALLING_MAX;
+        let mut out = Vec::new();
+        let local = open(number).filter(|_| has_room);
+        let begun =
+            local.and_then(|local| Some((local, self.begin((gateway.clone(), number), called, local, now, &mut out)?)));
+        send(out, acts);
+        match begun {
+            Some((local, outgoing)) => {
+                let way = Way { dialled: String::new(), local, peers: Vec::new() };
+                self.dialling.push(Dialling { outgoing, way, is_settled: false });
+            }
+            None => {
+                acts.push(Act::Close(number));
+                self.note_down(gateway, None, now);
+            }
+        }
+    }
+
+    /// The connection is gone over which this was dialled.
+    pub(super) fn lose_dialled(&mut self, at: usize, now: MonoTime, acts: &mut Vec<Act>) {
+        let step = self.dialling[at].outgoing.lost();
+        self.follow(at, step, now, acts);
     }
 
     fn called(&self, trunk: &TrunkId, dialled: &str, peer: SocketAddr) -> Called {
@@ -86,16 +138,18 @@ impl Exchange {
             Respondent::new(&account.user, &account.realm, account.secret.clone())
         };
         let uri = format!("sip:{dialled}@{domain}");
-        Called { uri, caller, to: peer, here: self.here, respondent: account.map(respondent) }
+        Called { uri, caller, flow: Flow::datagrams(self.here, peer), respondent: account.map(respondent) }
     }
 
     /// Whether a message was an answer to a call of ours.
     pub(super) fn hear_dialled(&mut self, message: &Message, flow: &Flow, now: MonoTime, acts: &mut Vec<Act>) -> bool {
-        let is_answer = message.method().is_none() && flow.transport == Transport::Udp;
-        let is_its = |dialling: &Dialling| is_answer && dialling.outgoing.awaits(message);
+        let is_answer = message.method().is_none();
+        let is_its = |dialling: &Dialling| {
+            is_answer && dialling.flow().transport == flow.transport && dialling.outgoing.awaits(message)
+        };
         let Some(at) = self.dialling.iter().position(is_its) else { return false };
         let mut out = Vec::new();
-        let step = self.dialling[at].outgoing.take(message, flow.remote, &mut self.names, now, &mut out);
+        let step = self.dialling[at].outgoing.take(message, *flow, &mut self.names, now, &mut out);
         send(out, acts);
         self.follow(at, step, now, acts);
         true
@@ -146,11 +200,14 @@ impl Exchange {
                 self.call_by_tag.insert(call.dialog.local_tag.clone(), number);
                 self.calls.insert(number, *call);
                 self.changed.insert(number);
+                self.standing.began(&line, now);
                 acts.push(Act::Tell { phone: line, sign: PhoneSign::Media(media), begins: Some(number), protection });
             }
             News::Failed(why) => {
                 dialling.is_settled = true;
                 *self.counters.calls_failed.entry(why).or_default() += 1;
+                self.note_down(&line, Some(why), now);
+                let dialling = &mut self.dialling[at];
                 let peers = if why.is_peers() { std::mem::take(&mut dialling.way.peers) } else { Vec::new() };
                 let way = Way { dialled: std::mem::take(&mut dialling.way.dialled), peers, ..dialling.way };
                 self.try_next((line, number), way, now, acts);

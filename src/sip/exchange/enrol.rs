@@ -90,12 +90,18 @@ impl Exchange {
         open: OpenMedia<'_>,
         acts: &mut Vec<Act>,
     ) {
-        let Some(user) = self.caller(request, came, now, acts) else { return };
-        let reached = match self.reach(&user, request) {
-            Reached::Place(phone) => self.may_begin(request).map(|()| phone),
-            Reached::Emergency(number) => Err(self.redirect(&number, now)),
-            Reached::Busy => Err(Reply::of(486)),
-            Reached::Nobody => Err(Reply::of(404)),
+        let gateway =
+            self.standing.calling(request, &came.flow).map(|setting| (setting.id.clone(), setting.proves.clone()));
+        let reached = match gateway {
+            Some(gateway) => self.admit_gateway(gateway, request, came, now, acts),
+            None => self.caller(request, came, now, acts).map(|user| self.reach(&user, request)),
+        };
+        let reached = match reached {
+            Some(Reached::Place(phone)) => self.may_begin(request).map(|()| phone),
+            Some(Reached::Emergency(number)) => Err(self.redirect(&number, now)),
+            Some(Reached::Busy) => Err(Reply::of(486)),
+            Some(Reached::Nobody) => Err(Reply::of(404)),
+            None => return,
         };
         let phone = match reached {
             Ok(phone) => phone,
@@ -122,6 +128,8 @@ impl Exchange {
                 // A phone that starts anew does not know its old call any more: the new one is what it wants.
                 let old: Vec<_> = self.calls.values().filter(|old| old.phone == phone).map(|old| old.number).collect();
                 old.into_iter().for_each(|old| self.end(old, CallEnd::Replaced, now, acts));
+                self.give_up(Some(&phone), now, acts);
+                self.standing.began(&phone, now);
                 self.counters.calls_begun += 1;
                 self.call_by_tag.insert(tag.clone(), number);
                 self.calls.insert(number, call);

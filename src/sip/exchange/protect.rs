@@ -12,6 +12,10 @@ impl Exchange {
         let place = self.places.iter().find(|place| place.phone == *phone);
         let security = place.map_or(MediaSecurity::Never, |place| place.srtp);
         let keys_may_cross = self.keys_in_clear || flow.transport.is_secret();
-        MediaRules { security, keys_may_cross, ..self.rules.clone() }
+        let rules = MediaRules { security, keys_may_cross, ..self.rules.clone() };
+        match (self.standing.formats(phone), self.standing.setting(phone)) {
+            (Some(formats), Some(setting)) => MediaRules { formats, events_needed: setting.events_needed, ..rules },
+            _ => rules,
+        }
     }
 }

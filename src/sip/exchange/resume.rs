@@ -42,7 +42,7 @@ impl Exchange {
         let Some(mut call) = read.filter(|call| call.number == number) else { return };
         call.resumed(now);
         let (phone, flow) = (call.phone.clone(), call.dialog.flow);
-        let has_place = self.places.iter().any(|place| place.phone == phone);
+        let has_place = self.standing.keeps(&phone, &flow) || self.places.iter().any(|place| place.phone == phone);
         let is_reached = flow.transport.is_reliable() || flow.local == self.here;
         let is_alone = self.in_call().all(|other| *other != phone);
         let agreed = call.agreed_media().filter(|_| may(&phone) && has_place && is_reached && is_alone);
@@ -52,6 +52,10 @@ impl Exchange {
         };
         self.counters.calls_resumed += 1;
         let roll_overs_most = u32::try_from(call.age_ms(now) / ROLL_OVER_MS + 1).unwrap_or(u32::MAX);
+        self.standing.began(&phone, now);
+        if let Some(way) = self.standing.way_to(&phone).filter(|way| way.transport.is_reliable()) {
+            call.moved(way);
+        }
         self.call_by_tag.insert(call.dialog.local_tag.clone(), number);
         self.calls.insert(number, call);
         acts.push(Act::Resume { phone, call: number, media, protection, roll_overs_most });

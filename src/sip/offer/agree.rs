@@ -29,6 +29,9 @@ pub(super) fn with_offer(
     let send = receive.first().ok_or(MediaRefusal::NoCodec)?.1;
     let crypto = choose_key(theirs, rules, secrets, before)?;
     let events = matching_first(theirs.events.clone(), send.format.clock_hz);
+    if rules.events_needed && events.is_empty() {
+        return Err(MediaRefusal::NoEvents);
+    }
     let rtcp_mux = theirs.rtcp_mux && rules.rtcp_mux;
     let direction = wish.against(wishes_of(theirs));
     let extensions = known_to_both(rules.extensions, theirs.extensions);
@@ -89,6 +92,9 @@ pub(super) fn with_answer(offered: &Offered, theirs: &Audio) -> Result<Agreed, M
         None => (None, None),
     };
     let events: Vec<EventPayload> = theirs.events.iter().copied().filter(|event| ours.events.contains(event)).collect();
+    if rules.events_needed && events.is_empty() {
+        return Err(MediaRefusal::NoEvents);
+    }
     let rtcp_mux = ours.rtcp_mux && theirs.rtcp_mux;
     let media = AgreedMedia {
         peer: peer(theirs),
