@@ -228,6 +228,21 @@ fn a_trunks_caller_reaches_only_what_its_lines_say_and_nobody_else_is_the_trunk(
 }
 
 #[test]
+fn a_pbx_that_calls_us_by_our_registration_reaches_the_number_that_its_caller_dialled() {
+    for (dialled, expected) in [("6001", 200), ("6003", 404), ("bridge", 404), ("911", 404)] {
+        let mut rig = rig(TrunkSetting { registers: Some(account()), ..trunk(&[FIRST]) });
+        let mut pbx = caller("pbx", FIRST);
+        let invite = pbx.request("INVITE", "sip:bridge@192.0.2.1", "", OFFER);
+        let invite = invite.replace("To: <sip:bridge@192.0.2.1>", &format!("To: <sip:{dialled}@pbx.example>"));
+        assert_eq!(status(&rig.give(invite.as_bytes(), FIRST)[0]), expected, "{dialled}");
+    }
+    // Without a registration that name is nobody's.
+    let mut rig = rig(trunk(&[FIRST]));
+    let mut pbx = caller("pbx", FIRST);
+    assert_eq!(status(&pbx.call(&mut rig, "bridge", "", OFFER)), 404);
+}
+
+#[test]
 fn a_pbx_that_registers_here_is_up_while_it_does_and_proves_its_calls() {
     let theirs = TrunkSetting { registered: Some("pbx".to_owned()), ..trunk(&[]) };
     let mut rig = Rig::with_trunks(&[Algorithm::Md5], vec![theirs], lines("pbx"));

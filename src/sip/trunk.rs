@@ -95,6 +95,11 @@ impl Trunks {
         self.trunks.iter().find(is_its).map(|trunk| &trunk.setting)
     }
 
+    /// As whom we register where.
+    pub fn accounts(&self) -> impl Iterator<Item = (&TrunkId, &Account)> {
+        self.trunks.iter().filter_map(|Trunk { setting, .. }| Some((&setting.id, setting.registers.as_ref()?)))
+    }
+
     /// The addresses of these trunks in the order in which they are to be tried: those that live first, those that nothing
     /// is known of next, and the dead last, for what seems dead may only have lost an answer; else as they stand. Where
     /// those that register here are, `bindings` says by their user.

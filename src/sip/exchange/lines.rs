@@ -10,7 +10,7 @@ use crate::sip::call::Reply;
 use crate::sip::flow::Transport;
 use crate::sip::message::{Message, Start, dialled_of, uri_of};
 use crate::sip::transaction::ClientId;
-use crate::sip::trunk::Asking;
+use crate::sip::trunk::{Account, Asking};
 
 /// What a number reaches.
 pub(super) enum Reached {
@@ -50,12 +50,11 @@ impl Exchange {
         let Start::Request { uri, .. } = &request.start else { return Reached::Nobody };
         let mut dialled = dialled_of(uri);
         let own = || self.places.iter().filter(|place| place.user == user);
-        let registers = self.trunks.of_user(user).is_some();
-        if registers && dialled == user {
-            // A PBX that calls what it has registered: the number stands in To.
+        if self.calls_by_registration(user, &dialled) {
+            // A PBX that calls whom it knows by a registration: the number stands in To.
             dialled = request.value("to").map(|to| dialled_of(uri_of(to))).unwrap_or_default();
         }
-        let is_trunk = registers || own().any(|place| place.is_line);
+        let is_trunk = self.trunks.of_user(user).is_some() || own().any(|place| place.is_line);
         if self.emergency_numbers.contains(&dialled) {
             // One that a trunk sends here would go round in a circle.
             return if is_trunk { Reached::Nobody } else { Reached::Emergency(dialled) };
@@ -69,6 +68,13 @@ impl Exchange {
         }
         let is_free = |place: &&Place| !place.is_line || self.calls.values().all(|call| call.phone != place.phone);
         at.find(is_free).map_or(Reached::Busy, |place| Reached::Place(place.phone.clone()))
+    }
+
+    /// Whether that is the name in a registration that stands between us and the trunk whose calls are this user's.
+    fn calls_by_registration(&self, user: &str, dialled: &str) -> bool {
+        let by_ours =
+            |(trunk, account): (&TrunkId, &Account)| Place::user_of_trunk(trunk) == user && account.user == dialled;
+        self.trunks.accounts().any(by_ours) || dialled == user && self.trunks.of_user(user).is_some()
     }
 
     /// A phone that dials an emergency number is told who answers those.
