@@ -30,6 +30,8 @@ mod many;
 mod mic;
 #[path = "peers/orderly.rs"]
 mod orderly;
+#[path = "peers/pbx.rs"]
+mod pbx;
 #[path = "peers/phone.rs"]
 mod phone;
 #[path = "peers/plain.rs"]

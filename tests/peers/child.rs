@@ -5,6 +5,8 @@ use std::io::Read;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// See the file's head.
 pub struct Running {
     name: String,
@@ -57,6 +59,13 @@ impl Running {
     /// The end of what it said on standard error.
     pub fn said(&self) -> String {
         self.said.lock().unwrap().clone()
+    }
+
+    /// SIGTERM; returns when it has ended.
+    pub fn terminate(&mut self) {
+        // As below.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let _ = self.child.wait();
     }
 
     /// SIGKILL, and nothing of it is left.

@@ -6,7 +6,7 @@
 //! its file over and over from the moment the call is up, so what is heard of it is looked for anywhere in it, and never
 //! before its key.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Stdio};
@@ -168,14 +168,29 @@ impl Phone {
         }
     }
 
-    /// One command to its control port, as a netstring of JSON.
-    fn order(&mut self, command: &str, argument: &str) {
+    /// Whether it thinks that it is in a call.
+    pub fn is_in_call(&mut self) -> bool {
+        !self.order("listcalls", "").contains("calls (0)")
+    }
+
+    /// One command to its control port, as a netstring of JSON, and the answer to it. What happens is told there, too.
+    fn order(&mut self, command: &str, argument: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.control)).unwrap();
         let text = format!("{{\"command\":\"{command}\",\"params\":\"{argument}\",\"token\":\"t\"}}");
         write!(stream, "{}:{text},", text.len()).unwrap();
-        // It has taken it once it answers.
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.read_exact(&mut [0; 4]).unwrap();
+        let mut stream = BufReader::new(stream);
+        loop {
+            let mut length = Vec::new();
+            stream.read_until(b':', &mut length).unwrap();
+            let length = String::from_utf8_lossy(&length).trim_start_matches(',').trim_end_matches(':').parse();
+            let mut said = vec![0; length.expect("a netstring")];
+            stream.read_exact(&mut said).unwrap();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            if said.contains("\"token\"") {
+                return said;
+            }
+        }
     }
 }
 
