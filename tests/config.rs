@@ -205,6 +205,17 @@ fn the_reference_file_shows_the_defaults_that_hold() {
     (without_examples.rf_channel, without_examples.events) = (None, None);
     without_examples.transmit.far_timeout_ms = None;
     assert_eq!(without_examples, bare_port);
+    let by_sip = |all: &Configuration| {
+        let is_sip = |gateway: &&Gateway| matches!(gateway.kind, GatewayKind::Sip(_));
+        let mut port = all.gateways.values().find(is_sip).unwrap().port.clone();
+        (port.alias, port.rf_channel, port.transmit.grant) = (String::new(), None, GrantSign::Immediate);
+        port.transmit.far_timeout_ms = None;
+        port
+    };
+    let roip =
+        "gateway.sip = [{ id = 'roip', talkgroup = 'pd-1', peer = '127.0.0.1:5080' }]\nsip.listen = '127.0.0.1:5060'\n";
+    let (_, with_roip) = accepted(&format!("{roip}{BARE}"));
+    assert_eq!(by_sip(&shown), by_sip(&with_roip));
     let agreement = shown.agreements.values().next().unwrap().clone();
     let bare_agreement = bare.agreements.values().next().unwrap().clone();
     assert_eq!(crosspatch::domain::configuration::Agreement { end: None, ..agreement }, bare_agreement);
@@ -237,6 +248,23 @@ fn defaults_follow_the_role() {
     assert_eq!((phone.transmit.overlap, phone.receive.keying), (Overlap::Mix, ReceiveKeying::Vox));
     assert_eq!((console.transmit.overlap, console.transmit.half_duplex), (Overlap::Mix, false));
     assert_eq!(console.receive.keying, ReceiveKeying::Presence);
+}
+
+#[test]
+fn a_bridge_by_its_profile_is_called_over_tcp_and_has_nothing_that_only_radios_need() {
+    let of = |lines: &str| {
+        let sip = "sip = { listen = '127.0.0.1:5060', listen_tcp = '127.0.0.1:5060' }";
+        let roip = "[[gateway.sip]]\nid = 'roip'\ntalkgroup = 'pd-1'\npeer = '127.0.0.1:5080'";
+        let (settings, configuration) =
+            accepted(&format!("{sip}\n{BARE}\n{roip}\n{lines}").replace("gateway.rtp", "#"));
+        let port = &configuration.gateways[&GatewayId::new("roip").unwrap()].port;
+        let receive = port.receive;
+        let radio_ms = [port.transmit.tail_ms, receive.inhibit_after_transmit_ms, receive.burst_min_ms];
+        (settings.sip.unwrap().gateways[0].over_tcp, radio_ms, port.transmit.half_duplex, port.role)
+    };
+    assert_eq!(of(""), (false, [300, 250, 150], true, PortRole::Radio));
+    assert_eq!(of("profile = 'bsi-core'"), (true, [0, 0, 0], true, PortRole::Radio));
+    assert_eq!(of("profile = 'bsi-core'\ntx_tail_ms = 80\ntransport = 'udp'").1, [80, 0, 0], "what is written counts");
 }
 
 /// Every key with its path and its schema.

@@ -338,12 +338,14 @@ fn over_a_connection_nothing_is_said_twice_and_a_lost_one_is_made_again_before_t
 }
 
 #[test]
-fn who_connects_from_the_gateways_host_is_the_gateway_by_its_name_alone() {
+fn who_connects_from_the_gateways_host_and_calls_somebody_else_is_not_the_gateway() {
     let mut rig = rig(GatewaySetting { transport: Transport::Tcp, ..gateway(false) });
     let mut connecting = far(([192, 0, 2, 30], 40_000).into());
     rig.over = Some(Flow { transport: Transport::Tcp, remote: connecting.source, local: HERE });
     assert_eq!(status(&connecting.call(&mut rig, "6001", "", OFFER)), 401, "a phone on that host");
     assert_eq!(status(&connecting.call(&mut rig, "roip-1", "", OFFER)), 200);
+    connecting.anew("nameless");
+    assert_eq!(status(&connecting.call(&mut rig, "sip:192.0.2.1:5060;transport=tcp", "", OFFER)), 200);
     let mut elsewhere = far(([192, 0, 2, 31], 40_000).into());
     elsewhere.anew("elsewhere");
     rig.over = Some(Flow { transport: Transport::Tcp, remote: elsewhere.source, local: HERE });

@@ -181,7 +181,7 @@ pub(super) fn check_secure(document: &Document, entry: &Entry, kind: &GatewayKin
 
 fn port(entry: &Entry, faults: &mut Faults<'_>) -> Option<GatewayPort> {
     let extension = extension(entry.table("ext"), faults)?;
-    let receive = receive(entry)?;
+    let receive = receive(entry, entry.integer("rx_inhibit_after_tx_ms")?, entry.integer("min_burst_ms")?)?;
     let transmit = transmit(entry, faults)?;
     let signs = [
         ("rx", entry.text("rx") == Some("ext")),
@@ -210,13 +210,14 @@ fn port(entry: &Entry, faults: &mut Faults<'_>) -> Option<GatewayPort> {
     })
 }
 
-pub(super) fn receive(entry: &Entry) -> Option<ReceiveSpec> {
+/// How its talker is noticed, but for how long it is deaf and how short it may be (ms).
+pub(super) fn receive(entry: &Entry, inhibit_after_transmit_ms: u16, burst_min_ms: u16) -> Option<ReceiveSpec> {
     Some(ReceiveSpec {
         keying: entry.word("rx")?,
         end_ms: entry.integer("rx_end_ms")?,
         tail_ms: entry.integer("rx_tail_ms")?,
-        inhibit_after_transmit_ms: entry.integer("rx_inhibit_after_tx_ms")?,
-        burst_min_ms: entry.integer("min_burst_ms")?,
+        inhibit_after_transmit_ms,
+        burst_min_ms,
         talk_limit_ms: entry.integer::<u32>("talk_limit_s")? * 1000,
     })
 }

@@ -269,7 +269,7 @@ section! {
     /// A radio gateway that speaks SIP.
     GATEWAY_SIP "gateway.sip", Form::Many(1024),
     "A radio gateway (RoIP), or another maker's bridge, that is reached by SIP: one call with it is up for ever, and the call is a radio of its talkgroup. Read at start.", "";
-    "id": Id(Gateway) => Required("\"pd-roip-1\""), "Short id, and the name by which it calls us.";
+    "id": Id(Gateway) => Required("\"pd-roip-1\""), "Short id, and the name by which it calls us where it is not the only gateway at its address.";
     "talkgroup": Ref(Talkgroup) => Required("\"pd-1\""), "The talkgroup whose voice it carries.";
     "peer": Address => Required("\"127.0.0.1:5080\""),
         "Its SIP address. Calls from elsewhere are none of its; over tcp, or with a password, from any port of it.";
@@ -277,7 +277,7 @@ section! {
     "calls": Word(&["we", "they"]) => Is(T("we")),
         "we: we call it, again and again until it answers and whenever the call has ended; a call of its own is taken as well. they: we wait for its call.";
     "profile": Word(&["bsi-core"]) => Absent("\"bsi-core\"", "the defaults of the keys"),
-        "bsi-core: another maker's bridge by the Bridging Systems Interface, BSI-Core 1.1. It makes tcp the default of `transport`, and check warns of whatever else that interface does not have.";
+        "bsi-core: another maker's bridge by the Bridging Systems Interface, BSI-Core 1.1. It makes tcp the default of `transport`, 0 that of what only radios need, and check warns of whatever else that interface does not have.";
     "transport": Word(&["udp", "tcp"]) => Absent("\"tcp\"", "udp, but tcp with profile bsi-core"),
         "How its SIP travels; tcp needs `listen_tcp` of [sip].";
     "user": Text(64) => Absent("\"crosspatch\"", "nobody proves anything"),
@@ -299,9 +299,9 @@ section! {
         "Without packets for so long the burst has ended. Take 450 if the box pauses in silence (DTX), 1000 for rx = \"event\".";
     "rx_tail_ms": Integer(0, 1000) => Is(N(0)),
         "Declared squelch tail: so much of the end of every burst is noise and is cut off.";
-    "rx_inhibit_after_tx_ms": Integer(0, 5000) => Is(N(250)),
+    "rx_inhibit_after_tx_ms": Integer(0, 5000) => Absent("250", "250, but 0 with profile bsi-core"),
         "Deaf for so long after its own transmission, so that its squelch crash does not key everybody.";
-    "min_burst_ms": Integer(0, 1000) => Is(N(150)),
+    "min_burst_ms": Integer(0, 1000) => Absent("150", "150, but 0 with profile bsi-core"),
         "A shorter burst keys nobody. The beginning is held back meanwhile, not lost.";
     "talk_limit_s": Integer(1, TALK_LIMIT_MOST_S) => Is(N(60)),
         "Longest burst from it and longest transmission by it.";
@@ -311,7 +311,7 @@ section! {
         "Speech flows so long after keying: for transmitters that need a fixed time.";
     "hold_max_ms": Integer(0, 10_000) => Is(N(2500)),
         "Speech waits at most so long for a clear channel, then it is missed and shown as such.";
-    "tx_tail_ms": Integer(0, 5000) => Is(N(300)),
+    "tx_tail_ms": Integer(0, 5000) => Absent("300", "300, but 0 with profile bsi-core"),
         "It stays keyed so long after the last speech, so that a pause does not drop the carrier.";
     "far_timeout_s": Integer(1, TALK_LIMIT_MOST_S) => Absent("180", "a fault for tx = \"event\""),
         "After so long the box lets go by itself if our sign to let go is lost: the longest harm of a lost packet.";

@@ -94,6 +94,10 @@ pub(super) fn check_listens(document: &Document, faults: &mut Faults<'_>) {
     }
 }
 
+fn is_bridge(entry: &Entry) -> bool {
+    entry.text("profile") == Some("bsi-core")
+}
+
 fn account(entry: &Entry, faults: &mut Faults<'_>) -> Option<GatewayAccount> {
     let is_called = entry.text("calls")? == "we";
     for key in ["user", "number"] {
@@ -107,7 +111,7 @@ fn account(entry: &Entry, faults: &mut Faults<'_>) -> Option<GatewayAccount> {
         let suggestion = format!("write retry_max_s = {retry_min_s}, or more");
         faults.fault(&entry.place("retry_max_s"), "it is shorter than `retry_min_s`", Some(suggestion));
     }
-    let default = if entry.text("profile") == Some("bsi-core") { "tcp" } else { "udp" };
+    let default = if is_bridge(entry) { "tcp" } else { "udp" };
     Some(GatewayAccount {
         id: entry.id("id")?,
         peer: written_address(entry, "peer")?,
@@ -170,7 +174,7 @@ fn check_others(
 
 /// What the Bridging Systems Interface does not have: another maker's bridge need not take it.
 fn check_profile(entry: &Entry, account: &GatewayAccount, faults: &mut Faults<'_>) {
-    if entry.text("profile") != Some("bsi-core") {
+    if !is_bridge(entry) {
         return;
     }
     let wants = [
@@ -188,6 +192,9 @@ fn check_profile(entry: &Entry, account: &GatewayAccount, faults: &mut Faults<'_
 
 fn port(entry: &Entry, faults: &mut Faults<'_>) -> Option<GatewayPort> {
     let codecs: Option<Vec<Codec>> = entry.texts("codecs").iter().map(|(name, _)| word(name)).collect();
+    // A bridge has neither a carrier that drops nor a squelch that crashes.
+    let usual_ms = |key, radio_ms| entry.integer(key).unwrap_or(if is_bridge(entry) { 0 } else { radio_ms });
+    let (inhibit_ms, burst_min_ms) = (usual_ms("rx_inhibit_after_tx_ms", 250), usual_ms("min_burst_ms", 150));
     let grant = entry.integer("key_up_ms").map_or(GrantSign::Immediate, GrantSign::AfterMs);
     Some(GatewayPort {
         role: PortRole::Radio,
@@ -195,8 +202,8 @@ fn port(entry: &Entry, faults: &mut Faults<'_>) -> Option<GatewayPort> {
         payloads: codecs?.into_iter().map(usual).collect(),
         events: None,
         extension: ExtensionIds::default(),
-        receive: receive(entry)?,
-        transmit: keyed(entry, grant, entry.integer("tx_tail_ms")?, faults)?,
+        receive: receive(entry, inhibit_ms, burst_min_ms)?,
+        transmit: keyed(entry, grant, usual_ms("tx_tail_ms", 300), faults)?,
         trim: Gain(entry.integer("trim_db")?),
         level: entry.switch("level"),
         alias: entry.text("alias").or(entry.text("id"))?.into(),

@@ -155,8 +155,8 @@ impl Standing {
         })
     }
 
-    /// Whose call an INVITE is: it comes from the gateway's address and calls the gateway by its id. Where the whole
-    /// address is known, and is of one gateway alone, it may call whatever it likes.
+    /// Whose call an INVITE is: it comes from the gateway's address and calls the gateway by its id. The only gateway there
+    /// may call nobody by name, or where its whole address is known whomever it likes.
     pub fn calling(&self, invite: &Message, flow: &Flow) -> Option<&GatewaySetting> {
         let Start::Request { uri, .. } = &invite.start else { return None };
         let dialled = dialled_of(uri);
@@ -168,7 +168,7 @@ impl Standing {
         };
         let there = || self.gateways.iter().filter(|one| one.is_wanted).map(|one| &one.setting).filter(is_there);
         let alone = || {
-            let mut exact = there().filter(|setting| setting.peer == flow.remote);
+            let mut exact = there().filter(|setting| setting.peer == flow.remote || dialled.is_empty());
             exact.next().filter(|_| exact.next().is_none())
         };
         there().find(|setting| setting.id.as_str() == dialled).or_else(alone)

@@ -4,7 +4,9 @@ use crosspatch::dispatch::plan;
 use crosspatch::dispatch::routes::compile;
 use crosspatch::domain::audio::Gain;
 use crosspatch::domain::command::Command;
-use crosspatch::domain::configuration::{Agreement, Answer, Configuration, GatewayKind, OnLoop, Patchable, Security};
+use crosspatch::domain::configuration::{
+    Agreement, Answer, Configuration, GatewayKind, OnLoop, Patchable, Security, SipGateway,
+};
 use crosspatch::domain::event::{Alarm, Event, Recorded, Stream};
 use crosspatch::domain::floor::Priority;
 use crosspatch::domain::id::*;
@@ -39,6 +41,11 @@ fn agreement() -> Agreement {
     }
 }
 
+fn by_sip(configuration: &mut Configuration, port: u16) {
+    let peer = ([192, 0, 2, 30], port).into();
+    configuration.gateways.get_mut(&gateway("gw-fd-1")).unwrap().kind = GatewayKind::Sip(SipGateway { peer });
+}
+
 #[test]
 fn what_others_could_do_more_waits_for_its_owner() {
     type Change = fn(&mut Configuration);
@@ -47,7 +54,7 @@ fn what_others_could_do_more_waits_for_its_owner() {
     let recorder: Change = |c| c.gateways.get_mut(&gateway("gw-fd-1")).unwrap().port.role = PortRole::Recorder;
     let idle: Change = |c| c.talkgroups.get_mut(&talkgroup("fd-1")).unwrap().idle_unlink_s = 900;
     let silent: Change = |c| c.talkgroups.get_mut(&talkgroup("fd-1")).unwrap().transmit.clear();
-    let cases: [(&str, Change, Change); 10] = [
+    let cases: [(&str, Change, Change); 11] = [
         ("a recorder becomes a radio", recorder, |_| {}),
         ("idle links stay", idle, |_| {}),
         ("a gateway transmits", silent, |_| {}),
@@ -79,6 +86,7 @@ fn what_others_could_do_more_waits_for_its_owner() {
                 rtp.peer = PeerRule::Static(([127, 0, 0, 1], 9).into());
             },
         ),
+        ("another box is called", |c| by_sip(c, 5060), |c| by_sip(c, 5070)),
         (
             "one more gateway on its talkgroup",
             |_| {},

@@ -40,6 +40,15 @@ fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+/// Waits until nobody talks anywhere.
+fn wait_until_quiet(desks: &[&Desk]) {
+    let talks = |desk: &Desk| {
+        let all = desk.roster().talkgroups.into_iter().flat_map(|talkgroup| talkgroup.gateways);
+        all.into_iter().any(|view| view.talking)
+    };
+    wait_for("silence", || !desks.iter().any(|desk| talks(desk)));
+}
+
 /// A box of another maker that is called, keyed by digits at its end and by packets at ours.
 fn a_box_that_dies_and_comes_back(transport: &'static str) {
     let mut county = County::new();
@@ -81,7 +90,7 @@ fn a_box_that_dies_and_comes_back(transport: &'static str) {
             ear.has_heard(&own.samples, mark)
         });
         box_itself.press('#');
-        desk.wait_until_quiet();
+        wait_until_quiet(&[&desk]);
         if at == 0 {
             box_itself.die();
             wait_for("that it is lost", || is_lost(&desk) && !is_up(&desk));
@@ -164,11 +173,41 @@ fn another_makers_bridge_that_calls_us_is_a_leg_by_the_presence_of_its_packets_a
     their_mic.say(&theirs.frames);
     ear.wait_for(&theirs.samples, 0, "the bridge's radio");
     assert!(!heard_in(&before.samples, &ear.since(0)).is_heard(), "it was heard before its call was answered");
-    desk.wait_until_quiet();
+    wait_until_quiet(&[&desk]);
     first.kill();
     wait_for("that it is lost", || is_lost(&desk) && !is_up(&desk));
     let _second = bridge(&county, here, hears);
     wait_for("its second call", || is_up(&desk) && !is_lost(&desk));
     mic.say(&ours.frames);
     their_ear.wait_for(&ours.samples, 0, "the radio");
+}
+
+/// One of us, to whom another one of us is a bridge of whatever maker.
+fn one_of_two(agency: &str, here: u16, there: u16) -> (County, Mic, Ear) {
+    let mut county = County::new();
+    county.agency(agency);
+    let mic = county.mic(agency, Tool::GStreamer, Codec::Opus);
+    let ear = county.ear(agency, Tool::Ffmpeg, Codec::Opus);
+    county.also(&format!("[sip]\nlisten = \"127.0.0.1:{here}\"\nlisten_tcp = \"127.0.0.1:{here}\""));
+    county.gateway_sip("roip", &format!("{agency}-1"), there, "profile = \"bsi-core\"");
+    (county, mic, ear)
+}
+
+#[test]
+fn two_of_us_that_call_each_other_as_bridges_hear_each_other_over_one_call() {
+    let [one_at, other_at] = [free_pair(), free_pair()];
+    let (pd_county, pd_mic, mut pd_ear) = one_of_two("pd", one_at, other_at);
+    let (fd_county, fd_mic, mut fd_ear) = one_of_two("fd", other_at, one_at);
+    let daemons = [Daemon::start(&pd_county.file()), Daemon::start(&fd_county.file())];
+    let [pd, fd] = [daemons[0].desk("pd"), daemons[1].desk("fd")];
+    wait_for("their call", || is_up(&pd) && is_up(&fd));
+    let mut voice = Voice::load("demo-instruct");
+    for _ in 0..2 {
+        for (mic, ear) in [(&pd_mic, &mut fd_ear), (&fd_mic, &mut pd_ear)] {
+            let (said, mark) = (voice.next_piece(), ear.mark());
+            mic.say(&said.frames);
+            ear.wait_for(&said.samples, mark, "the other one");
+            wait_until_quiet(&[&pd, &fd]);
+        }
+    }
 }

@@ -280,4 +280,28 @@ mod tests {
         assert_eq!(streams.connections.len(), 1);
         assert!(streams.take(ended(number)).is_some() && streams.connections.is_empty());
     }
+
+    #[tokio::test]
+    async fn a_gateway_is_connected_to_when_something_is_to_be_sent_there_and_nobody_else_ever() {
+        let (mut streams, at) = listening().await;
+        let far = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = |remote| Flow { transport: Transport::Tcp, remote, local: at };
+        let there = to(far.local_addr().unwrap());
+        assert_eq!(streams.send(&there, b"x".to_vec()), Err(StreamEnd::Gone), "nobody's gateway");
+        streams.peers.insert(there.remote);
+        assert_eq!(streams.send(&there, b"one".to_vec()), Ok(()));
+        assert_eq!(streams.send(&there, b"two".to_vec()), Ok(()), "before it is there");
+        let (mut taken, from) = far.accept().await.unwrap();
+        assert_eq!(from.ip(), at.ip());
+        let mut said = [0; 6];
+        tokio::io::AsyncReadExt::read_exact(&mut taken, &mut said).await.unwrap();
+        assert_eq!((&said, streams.connections.len()), (b"onetwo", 1));
+        drop((taken, far));
+        let next_end =
+            |event| if let Event::Heard(Heard { said: Said::Ended(end), .. }) = event { end } else { panic!() };
+        assert_eq!(next_end(streams.event().await), StreamEnd::Closed);
+        streams.connections.clear();
+        assert_eq!(streams.send(&there, b"x".to_vec()), Ok(()));
+        assert_eq!(next_end(streams.event().await), StreamEnd::Unreached);
+    }
 }
